@@ -1,0 +1,51 @@
+"""`python -m bench NAME [--quick] [--data DIR] [--json]`: one measurement, its goals, met or not."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+
+from bench.report import Options, Report
+
+NAMES = {
+    "footprint": "memory and CPU of daemon and engine at 1 Hz, and of one snapshot",
+    "cli": "start-up of jepactl beside python3",
+    "bus": "Predict over the bus, and a pipelined burst",
+    "ring": "the shared-memory ring beside memcpy, sockets and ZeroMQ",
+    "machine": "forecasts beside classical and boosted-tree baselines, on unseen hosts",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; the epilog lists the benches."""
+    lines = "\n".join(f"  {name:10} {what}" for name, what in NAMES.items())
+    out = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog="benches:\n" + lines,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    out.add_argument("name", choices=list(NAMES))
+    out.add_argument("--quick", action="store_true", help="end within 45 s")
+    out.add_argument("--data", metavar="DIR", help="directory with the public data sets")
+    out.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    return out
+
+
+def main() -> int:
+    """Run one bench; exit 0 when it ran, whether or not its goals were met."""
+    args = parser().parse_args()
+    module = importlib.import_module(f"bench.{args.name}")
+    report: Report = module.run(Options(quick=args.quick, data=args.data))
+    if args.json:
+        json.dump(report.to_json(args.name), sys.stdout, allow_nan=False)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write(report.to_text(args.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

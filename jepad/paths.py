@@ -1,0 +1,60 @@
+"""Where things are on this machine, for the system service and for a user's session.
+
+Owns: every path and name outside the package. Does not create anything.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+BUS_NAME = "org.jepad1"
+OBJECT_PATH = "/org/jepad1"
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Roots of the kernel's file systems, injectable for tests and foreign trees."""
+
+    proc: str = "/proc"
+    sys: str = "/sys"
+    run: str = "/run"
+    dev: str = "/dev"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Paths of one running jepad."""
+
+    runtime: str  # sockets, lock files, the private bus's address
+    state: str  # persisted statistics, models
+    config: str  # jepad.toml
+    shm_prefix: str  # streams are /dev/shm/<prefix>.<stream>
+
+    @property
+    def engine_socket(self) -> str:
+        """The ZeroMQ ipc endpoint of the engine."""
+        return f"ipc://{self.runtime}/engine.sock"
+
+    @property
+    def bus_address_file(self) -> str:
+        """Where `jepad --session` leaves the address of a bus it had to start."""
+        return f"{self.runtime}/bus-address"
+
+
+SYSTEM = Places("/run/jepad", "/var/lib/jepad", "/etc/jepad/jepad.toml", "jepad")
+
+
+def session() -> Places:
+    """Paths of the calling user's own jepad; XDG base directories, else /tmp by uid."""
+    uid = os.getuid()
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/jepad-{uid}"
+    home = os.path.expanduser("~")
+    state = os.environ.get("XDG_STATE_HOME") or f"{home}/.local/state"
+    config = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    return Places(
+        runtime=f"{runtime}/jepad",
+        state=f"{state}/jepad",
+        config=f"{config}/jepad/jepad.toml",
+        shm_prefix=f"jepad-{uid}",
+    )

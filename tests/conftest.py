@@ -1,0 +1,26 @@
+"""Shared fixtures, and the rule that a skip nobody expected fails the run."""
+
+import os
+import uuid
+
+import pytest
+
+
+@pytest.fixture
+def prefix():
+    """A shared-memory prefix of this test alone; its objects are removed afterwards."""
+    name = f"jepad-test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    yield name
+    for entry in os.listdir("/dev/shm"):
+        if entry.startswith(name):
+            os.unlink(f"/dev/shm/{entry}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Turn an unexpected skip into a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and not item.get_closest_marker("may_skip"):
+        report.outcome = "failed"
+        report.longrepr = f"unexpected skip of {item.nodeid}: {report.longrepr}"
