@@ -54,6 +54,7 @@ class ModelError(JepadError):
     """A model file that is missing, damaged or not the one named."""
 
     bus_name = "org.jepad1.Error.Model"
+    exit_code = 4
 
 
 class RingError(JepadError):

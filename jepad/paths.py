@@ -6,7 +6,10 @@ Owns: every path and name outside the package. Does not create anything.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+
+from jepad.errors import SettingError
 
 BUS_NAME = "org.jepad1"
 OBJECT_PATH = "/org/jepad1"
@@ -56,5 +59,13 @@ def session() -> Places:
         runtime=f"{runtime}/jepad",
         state=f"{state}/jepad",
         config=f"{config}/jepad/jepad.toml",
-        shm_prefix=f"jepad-{uid}",
+        shm_prefix=_prefix(f"jepad-{uid}"),
     )
+
+
+def _prefix(default: str) -> str:
+    """$JEPAD_SHM_PREFIX lets several jepads of one user live side by side."""
+    name = os.environ.get("JEPAD_SHM_PREFIX") or default
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name):
+        raise SettingError(f"JEPAD_SHM_PREFIX: {name!r} may hold letters, digits, '.', '_', '-'")
+    return name

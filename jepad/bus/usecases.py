@@ -1,0 +1,78 @@
+"""What the bus needs of the service, by shape alone.
+
+Owns: the list of use cases behind the doors. Does not know: how they are answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from jepad.records import Floats, Floats32, Risk
+
+
+class Alert(Protocol):
+    """One raised prediction."""
+
+    @property
+    def id(self) -> int:
+        """Never used twice by one daemon."""
+
+    @property
+    def risk(self) -> Risk:
+        """What is foreseen."""
+
+
+class Service(Protocol):
+    """One method a use case."""
+
+    version: str
+
+    def state(self) -> str:
+        """starting, running or degraded."""
+
+    def mode(self) -> str:
+        """observe."""
+
+    def model_id(self) -> str:
+        """Digest of the model that speaks."""
+
+    def anomaly_score(self) -> float:
+        """Surprise of the newest sample."""
+
+    def describe(self) -> str:
+        """One JSON object."""
+
+    def status_text(self, colour: bool) -> str:
+        """Ready to print."""
+
+    def list_streams(self) -> list[dict[str, object]]:
+        """name, shape, dtype, head, state of each."""
+
+    def open_stream(self, name: str) -> int:
+        """A read-only descriptor, the caller's."""
+
+    async def reload(self) -> None:
+        """Read the settings again."""
+
+    def predict(
+        self, domain: str, horizon_us: int, options: dict[str, object]
+    ) -> dict[str, object]:
+        """The forecast in force."""
+
+    async def embed(self, array: Floats, series: list[str], dt_s: float) -> Floats32:
+        """[1+H, D] of a window [T, C]."""
+
+    def world_state(self) -> dict[str, object]:
+        """The machine in a few words."""
+
+    def risks(self) -> list[Risk]:
+        """Of the last tick."""
+
+    def forecasts(self) -> list[tuple[str, str, int, float, float, float]]:
+        """series, unit, horizon_usec, p10, p50, p90."""
+
+    def subscribe(
+        self, on_raised: Callable[[Alert], None], on_cleared: Callable[[Alert], None]
+    ) -> None:
+        """Hear of predictions raised and cleared."""

@@ -1,0 +1,211 @@
+"""The command line: one table of verbs drives parser, help, completion and the man page's test.
+
+Owns: verbs, flags, examples, words for usage errors. Does not know what a verb does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from jepad.cli.suggest import did_you_mean
+
+DOMAINS = ("cpu", "memory", "io", "network", "disk", "thermal", "power", "gpu")
+UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+Parser = argparse.ArgumentParser
+
+
+def duration(text: str) -> float:
+    """Seconds of `30`, `500ms`, `30s`, `1m`, `2h`."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = text[len(number) :] or "s"
+    try:
+        seconds = float(number) * UNITS[unit]
+    except (ValueError, KeyError):
+        seconds = -1.0
+    if not 0 < seconds < 366 * 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 30s, 1m or 2h")
+    return seconds
+
+
+def count(text: str) -> int:
+    """A number from 1."""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
+
+
+def _predict(verb: Parser) -> None:
+    verb.add_argument("domain", nargs="?", metavar="DOMAIN", help=_domain_help())
+    verb.add_argument(
+        "--horizon", type=duration, default=60.0, metavar="TIME", help="how far ahead (1m)"
+    )
+
+
+def _watch(verb: Parser) -> None:
+    verb.add_argument("domain", nargs="?", metavar="DOMAIN", choices=[None, *DOMAINS],
+                      help="tell of this domain only")  # fmt: skip
+    verb.add_argument("--seconds", type=duration, metavar="TIME", help="end after this long")
+
+
+def _top(verb: Parser) -> None:
+    verb.add_argument("--once", action="store_true", help="print one picture and end")
+    verb.add_argument("--series", metavar="PATTERN", help="only series like this, as in psi.*")
+    verb.add_argument(
+        "--interval", type=duration, default=1.0, metavar="TIME", help="between pictures (1s)"
+    )
+
+
+def _read(verb: Parser) -> None:
+    verb.add_argument("stream", metavar="STREAM", help="a name that `jepactl streams` lists")
+    verb.add_argument("--count", type=count, default=1, metavar="N", help="newest records (1)")
+    verb.add_argument("--follow", action="store_true", help="go on with each new record")
+    verb.add_argument("--series", metavar="PATTERN", help="only series like this, as in psi.*")
+    verb.add_argument("--format", choices=["table", "csv", "json"], help="table is the default")
+
+
+def _record(verb: Parser) -> None:
+    verb.add_argument("file", metavar="FILE", help="to write: .csv, or .csv.gz")
+    verb.add_argument(
+        "--seconds", type=duration, metavar="TIME", help="how long; else until Ctrl-C"
+    )
+    verb.add_argument("--force", action="store_true", help="overwrite FILE")
+
+
+def _streams(verb: Parser) -> None:
+    verb.add_argument("--names", action="store_true", help="names only, one a line")
+
+
+def _model(verb: Parser) -> None:
+    verb.add_argument("card", nargs="?", metavar="CARD", help="its .json; else the one shipped")
+
+
+def _domain_help() -> str:
+    return f"{', '.join(DOMAINS)}, or a series or pattern as in psi.*; else all domains"
+
+
+def _nothing(_: Parser) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: `run` of its module takes the parsed options and returns the exit code."""
+
+    name: str
+    module: str
+    help: str
+    examples: tuple[str, ...]
+    arguments: Callable[[Parser], None] = _nothing
+
+
+VERBS = (
+    Verb("status", "status", "is it running, what it sees and expects",
+         ("jepactl status", "jepactl status --json")),
+    Verb("top", "top", "the machine and its forecast, live",
+         ("jepactl top", "jepactl top --once --series 'psi.*'"), _top),
+    Verb("predict", "predict", "a forecast: p10, p50 and p90 of each series",
+         ("jepactl predict memory --horizon 1m", "jepactl predict 'psi.*' --json"), _predict),
+    Verb("watch", "watch", "follow predictions raised and cleared, and changes of state",
+         ("jepactl watch", "jepactl watch memory --json"), _watch),
+    Verb("streams", "streams", "the streams in shared memory",
+         ("jepactl streams",), _streams),
+    Verb("read", "read", "records of a stream, straight from shared memory",
+         ("jepactl read telemetry --series 'mem.*'",
+          "jepactl read telemetry --follow --format csv"),
+         _read),
+    Verb("record", "record", "write telemetry to a trace that `jepad --replay` reads",
+         ("jepactl record trace.csv.gz --seconds 10m",), _record),
+    Verb("model", "model", "the model file: what it is, how it was made, whether it is intact",
+         ("jepactl model", "jepactl model --json"), _model),
+    Verb("doctor", "doctor", "what is and isn't available here, and what to do",
+         ("jepactl doctor",)),
+)  # fmt: skip
+
+
+class _Words(Parser):
+    """Usage errors as the other errors are: what, why, what next. Exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        words = sys.argv[1:]
+        mistyped = [w for w in words if f"invalid choice: {w!r}" in message]
+        if mistyped and "argument VERB" in message:
+            near = did_you_mean(mistyped[0], [verb.name for verb in VERBS])
+            message = f"no verb {mistyped[0]!r}{near}"
+        elif mistyped and "DOMAIN" in message:
+            near = did_you_mean(mistyped[0], DOMAINS)
+            message = f"no domain {mistyped[0]!r}{near}. Domains: {', '.join(DOMAINS)}"
+        elif "unrecognized arguments: -" in message:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            unknown = message.partition(": ")[2].split()[0]
+            message = f"no flag {unknown!r}{did_you_mean(unknown, flags)}"
+        sys.stderr.write(f"{self.prog}: {message}\nSee: {self.prog} --help\n")
+        sys.exit(2)
+
+
+class _Version(argparse.Action):
+    """Reads the version only when asked: importlib.metadata is slow."""
+
+    def __call__(self, *_: object) -> None:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"jepactl {version('jepad')}\n")
+        sys.exit(0)
+
+
+def parser() -> Parser:
+    """The whole parser, from VERBS."""
+    out = _Words(
+        prog="jepactl",
+        description="Ask jepad, the world model of this machine.",
+        epilog=_epilog("examples:", [example for verb in VERBS for example in verb.examples[:1]])
+        + "\nexit code: 0 done, 1 failed, 2 wrong usage, 3 jepad is stopped or out of reach",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    out.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
+    out.set_defaults(bus="auto", json=False)
+    _shared(out)
+    verbs = out.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_Words)
+    for verb in VERBS:
+        sub = verbs.add_parser(
+            verb.name,
+            help=verb.help,
+            description=verb.help[0].upper() + verb.help[1:] + ".",
+            epilog=_epilog("examples:", verb.examples),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        verb.arguments(sub)
+        _shared(sub)
+    return out
+
+
+def _shared(out: Parser) -> None:
+    """Flags good before and after the verb."""
+    unset = argparse.SUPPRESS
+    which = out.add_mutually_exclusive_group()
+    for bus, whose in (("system", "of the system"), ("session", "of your session")):
+        words = f"the jepad {whose}; else the system's if there is one"
+        which.add_argument(
+            f"--{bus}", dest="bus", action="store_const", const=bus, default=unset, help=words
+        )
+    out.add_argument("--json", action="store_true", default=unset, help="JSON on stdout")
+
+
+def _epilog(title: str, lines: Sequence[str]) -> str:
+    return title + "\n" + "".join(f"  {line}\n" for line in lines)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Parse, import the verb's module, run it."""
+    if not argv:
+        parser().print_help(sys.stderr)
+        return 2
+    options = parser().parse_args(argv)
+    verb = next(verb for verb in VERBS if verb.name == options.verb)
+    module = importlib.import_module(f"jepad.cli.{verb.module}")
+    code: int = module.run(options)
+    return code

@@ -1,0 +1,293 @@
+"""Build everything once, run it: Source → Sample → Ring → Engine → Forecast → Risk → Alert → bus.
+
+Owns: start, the tick, stop. Does not know: how any of the parts works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+
+from jepad import config, journal, paths
+from jepad.bus.door import Door, serve
+from jepad.engine.channels import PATTERNS
+from jepad.engine.supervisor import Launch, Supervisor
+from jepad.errors import NotReady, SettingError
+from jepad.guard.limits import Budget
+from jepad.heads import risk
+from jepad.outlook import Outlook
+from jepad.policy.alerts import Alert, Alerts
+from jepad.screen import Screen
+from jepad.service import Parts, Service
+from jepad.sources.registry import build
+from jepad.sources.replay import Replay, read_trace
+from jepad.sources.snapshot import Snapshot
+from jepad.telemetry import Sampler, Telemetry
+from jepad.view import forecast_json, risk_json, risk_line
+
+log = logging.getLogger("jepad")
+
+HISTORY = 64  # samples a tick looks back on
+ENGINE_TIME_S = 0.25  # the engine's share of a tick, before we look for its forecast
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Run until stopped; 0 when all went well. Raises JepadError with what to do."""
+    places = paths.session() if args.session or args.replay else paths.SYSTEM
+    if args.replay:
+        places = _aside(places)
+    settings = config.load(
+        args.config or config.redirected(places.config), required=args.config is not None
+    )
+    os.makedirs(places.runtime, mode=0o700, exist_ok=True)
+    journal.setup()
+    if args.replay and args.once:
+        return await _replay_once(args, settings, places)
+    async with _daemon(args, settings, places) as daemon:
+        await daemon.loop(args.seconds)
+        daemon.screen.last(daemon.summary(), as_json=args.json)
+    return 0
+
+
+class Daemon:
+    """The parts, and one tick of them."""
+
+    def __init__(
+        self, sampler: Sampler, settings: config.Config, places: paths.Places, interval_s: float
+    ) -> None:
+        self.settings = settings
+        self.places = places
+        self.interval_s = interval_s
+        self.telemetry = Telemetry(sampler, places.shm_prefix, settings.ring, interval_s)
+        self.outlook = Outlook(places.shm_prefix, settings.engine.series or PATTERNS)
+        self.alerts = Alerts(settings.risk)
+        self.limits = _limits(settings)
+        self.screen = Screen()
+        self.supervisor = Supervisor(_launch(settings, places), lambda: self.telemetry.head)
+        self.door: Door | None = None
+        self.service = Service(
+            Parts(
+                prefix=places.shm_prefix,
+                telemetry=self.telemetry,
+                outlook=self.outlook,
+                alerts=self.alerts,
+                engine=self.supervisor.client,
+                engine_state=self._engine_state,
+                reload=self.reload,
+            )
+        )
+        self.stopping = asyncio.Event()
+
+    async def loop(self, seconds: float | None) -> None:
+        """Tick until told to stop, the time is up, or a trace ends."""
+        start = time.monotonic()
+        end = start + seconds if seconds else float("inf")
+        due, looked, barked = start, start, start
+        watchdog = journal.watchdog_interval()
+        while not self.stopping.is_set() and time.monotonic() < end:
+            try:
+                self.telemetry.tick()
+            except NotReady:
+                break
+            if await self._sleep(min(ENGINE_TIME_S, self.interval_s / 4)):
+                break
+            self.think()
+            now = time.monotonic()
+            if now - looked >= self.settings.daemon.redescribe_s:
+                looked = now
+                self.telemetry.redescribe()
+            if watchdog and now - barked >= watchdog / 2 and self.door:
+                barked = now
+                await self.door.round_trip()
+                journal.notify("WATCHDOG=1")
+            due = self._next(due)
+            await self._sleep(min(due, end) - time.monotonic())
+
+    def think(self) -> None:
+        """Window → Forecast → Risk → Alert, and tell the doors."""
+        window = self.telemetry.window(HISTORY)
+        forecast = self.outlook.update(window)
+        risks = risk.assess(window, forecast, self.limits)
+        self.service.take(risks)
+        self.alerts.update(risks, forecast.t_ns)
+        if self.door:
+            self.door.tick()
+        self.screen.show(forecast, self.outlook.now, risks, self.service.state())
+
+    async def reload(self) -> None:
+        """Read the settings again; risk settings apply at once, the others at the next start."""
+        fresh = config.load(config.redirected(self.places.config))
+        self.alerts.settings = fresh.risk
+        self.limits = _limits(fresh)
+        changed = [n for n in fresh.__struct_fields__ if n != "risk"]
+        later = [n for n in changed if getattr(fresh, n) != getattr(self.settings, n)]
+        if later:
+            log.warning("settings of [%s] apply at the next start", "], [".join(later))
+
+    def summary(self) -> dict[str, object]:
+        """What `--json` prints."""
+        forecast = self.outlook.latest
+        return {
+            "samples": self.telemetry.head + 1,
+            "interval_s": self.interval_s,
+            "state": self.service.state(),
+            "model": {
+                "digest": self.service.model_id(),
+                "part": forecast.part() if forecast else "",
+            },
+            "anomaly_score": json.loads(self.service.describe())["anomaly_score"],
+            "sources": {s.name: s.state for s in self.telemetry.states},
+            "forecasts": forecast_json(forecast, self.outlook.now) if forecast else [],
+            "risks": [risk_json(r) for r in self.service.risks()],
+        }
+
+    def _engine_state(self) -> str:
+        """The supervisor's word; an engine that is a unit of its own is judged by its forecasts."""
+        if self.supervisor.state != "stopped":
+            return self.supervisor.state
+        return "away" if self.outlook.degraded else "running"
+
+    def _next(self, due: float) -> float:
+        """The next tick's time; ticks that passed while we were held up are counted, not made up."""
+        due += self.interval_s
+        late = time.monotonic() - due
+        if late > self.interval_s:
+            missed = int(late / self.interval_s)
+            self.service.missed_ticks += missed
+            due += missed * self.interval_s
+        return due
+
+    async def _sleep(self, seconds: float) -> bool:
+        """True if told to stop meanwhile."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), max(seconds, 0))
+        return self.stopping.is_set()
+
+
+@contextlib.asynccontextmanager
+async def _daemon(
+    args: argparse.Namespace, settings: config.Config, places: paths.Places
+) -> AsyncIterator[Daemon]:
+    """Start in the order of the data's path, stop in the reverse."""
+    async with contextlib.AsyncExitStack() as stack:
+        sampler, interval_s = _sampler(args, settings)
+        daemon = Daemon(sampler, settings, places, interval_s)
+        stack.callback(daemon.telemetry.close)
+        stack.callback(daemon.outlook.close)
+        _on_signals(daemon)
+        stack.push_async_callback(daemon.supervisor.stop)
+        if args.engine == "child":
+            daemon.supervisor.start()
+        if not args.replay:
+            budget = Budget(settings.limits.calls_burst, settings.limits.calls_per_s)
+            daemon.door = await serve(
+                daemon.service, places, session=args.session, budget=budget
+            )
+            stack.push_async_callback(daemon.door.close)
+            daemon.door.closed.add_done_callback(lambda _: daemon.stopping.set())
+        daemon.alerts.subscribe(_log_raised, _log_cleared)
+        daemon.screen.start(live=bool(args.session and not args.json))
+        journal.notify("READY=1")
+        try:
+            yield daemon
+        finally:
+            journal.notify("STOPPING=1")
+            daemon.screen.stop()
+        if daemon.door and daemon.door.closed.done():
+            daemon.door.closed.result()  # raises why the bus left us
+
+
+async def _replay_once(
+    args: argparse.Namespace, settings: config.Config, places: paths.Places
+) -> int:
+    """The whole trace into the ring, one forecast from its end."""
+    sampler, interval_s = _sampler(args, settings)
+    daemon = Daemon(sampler, settings, places, interval_s)
+    try:
+        with contextlib.suppress(NotReady):
+            while True:
+                daemon.telemetry.tick()
+        daemon.supervisor.start()
+        for _ in range(200):
+            daemon.telemetry.heartbeat()
+            daemon.think()
+            if not daemon.outlook.degraded:
+                break
+            await asyncio.sleep(0.1)
+        daemon.screen.last(daemon.summary(), as_json=args.json)
+        return 0
+    finally:
+        await daemon.supervisor.stop()
+        daemon.outlook.close()
+        daemon.telemetry.retire()
+        shutil.rmtree(places.runtime)
+
+
+def _sampler(args: argparse.Namespace, settings: config.Config) -> tuple[Sampler, float]:
+    if args.replay:
+        trace = read_trace(args.replay, args.trace)
+        return Replay(trace), trace.dt_s
+    interval_s, disabled = settings.daemon.interval_s, settings.sources.disable
+    build(paths.Roots(), disabled)  # raises for a name that is none
+    sources = [s for s in build(paths.Roots()) if s.name not in disabled]
+    return Snapshot(sources, interval_s), interval_s
+
+
+def _launch(settings: config.Config, places: paths.Places) -> Launch:
+    engine = settings.engine
+    return Launch(places.runtime, places.shm_prefix, engine.model, engine.series, engine.stall_s)
+
+
+def _limits(settings: config.Config) -> risk.Limits:
+    with open("/proc/zoneinfo") as file:
+        watermark = risk.low_watermark_kib(file.read(), os.sysconf("SC_PAGE_SIZE") // 1024)
+    return risk.Limits(settings.risk.horizon_s, settings.risk.stall_share, watermark)
+
+
+def _aside(places: paths.Places) -> paths.Places:
+    """Places of a replay, beside those of a daemon that may be running."""
+    own = f"replay-{os.getpid()}"
+    return paths.Places(
+        f"{places.runtime}/{own}", places.state, places.config, f"{places.shm_prefix}-{own}"
+    )
+
+
+def _on_signals(daemon: Daemon) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, _spawn(daemon.reload, "reload"))
+
+
+def _spawn(work: Callable[[], object], what: str) -> Callable[[], None]:
+    async def logged() -> None:
+        try:
+            await work()  # type: ignore[misc]
+        except SettingError as error:
+            log.error("%s: %s", what, error)
+
+    tasks: set[asyncio.Task[None]] = set()
+
+    def start() -> None:
+        task = asyncio.ensure_future(logged())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    return start
+
+
+def _log_raised(alert: Alert) -> None:
+    log.warning("prediction %d raised: %s", alert.id, risk_line(alert.risk))
+
+
+def _log_cleared(alert: Alert) -> None:
+    log.warning("prediction %d cleared: %s", alert.id, alert.risk.domain)

@@ -1,0 +1,80 @@
+"""jepad-engine: the process that holds the model.
+
+Owns: flags, exit codes, the process's own limits. Does not know what the engine does.
+Exit codes: 0 stopped, 1 failed, 2 a flag or setting, 4 the model file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from jepad import paths
+from jepad.errors import JepadError
+
+#: Must be set before numpy is imported: each thread would keep memory of its own.
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_PR_SET_PDEATHSIG = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until stopped; the exit code."""
+    args = _parser().parse_args(argv)
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    if args.parent and not _tie_to(args.parent):
+        return 0
+    from jepad.engine.start import serve  # imports numpy
+
+    try:
+        serve(args)
+    except JepadError as error:
+        print(f"jepad-engine: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    places = paths.session() if os.geteuid() else paths.SYSTEM
+    parser = argparse.ArgumentParser(
+        prog="jepad-engine",
+        description="Forecasts the telemetry of this machine with a world model.",
+        epilog="exit codes: 0 stopped, 1 failed, 2 a flag or setting, 4 the model file",
+    )
+    add = parser.add_argument
+    add("--runtime", default=places.runtime, help="directory of its socket (%(default)s)")
+    add("--prefix", default=places.shm_prefix, help="of the streams (%(default)s)")
+    add("--model", default="", help="a model's card (.json), or 'none' for the baseline alone")
+    add(
+        "--series",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="series to forecast, best first; may be repeated (default: built in)",
+    )
+    add(
+        "--model-every",
+        type=int,
+        choices=range(17),
+        default=0,
+        metavar="K",
+        help="run the model on every K-th sample, 1 to 16 (default: as its cost allows)",
+    )
+    add("--parent", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def _tie_to(parent: int) -> bool:
+    """Die with the parent, stopped or hung as we may be; False if it is gone already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    return os.getppid() == parent
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Stays on a stream while its writers come and go.
+
+Owns: when to open a stream and when to open it anew. Does not know what is in it.
+"""
+
+from __future__ import annotations
+
+from jepad.errors import NotFound, RingError
+from jepad.ring.stream import Stream
+
+
+class Follower:
+    """The stream of this name that is in force now."""
+
+    def __init__(self, prefix: str, name: str) -> None:
+        self._prefix, self._name = prefix, name
+        self._stream: Stream | None = None
+        self.reason = ""  # why there is none
+
+    def stream(self) -> Stream | None:
+        """None while there is none that can be trusted; a dead writer's stays open."""
+        if self._stream is not None and self._stream.state == "retired":
+            self.close()
+        if self._stream is None:
+            try:
+                self._stream = Stream(self._prefix, self._name)
+                self.reason = ""
+            except (NotFound, RingError) as error:
+                self.reason = str(error)
+        return self._stream
+
+    def close(self) -> None:
+        """Unmap it."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None

@@ -1,0 +1,75 @@
+"""The model's graph on onnxruntime, one thread, small and quiet.
+
+Owns: the only import of onnxruntime. Does not know what goes in or comes out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import onnxruntime as ort
+
+from jepad.engine.backend import Arrays
+from jepad.errors import EngineError, ModelError
+
+
+class OnnxBackend:
+    """A graph loaded from the very bytes that were verified."""
+
+    def __init__(self, path: str, digest: str) -> None:
+        self.digest = digest
+        self._session = ort.InferenceSession(
+            _verified(path, digest), _options(), providers=["CPUExecutionProvider"]
+        )
+        self._inputs = {i.name for i in self._session.get_inputs()}
+        self._outputs = [o.name for o in self._session.get_outputs()]
+
+    def infer(self, feeds: Arrays) -> Arrays:
+        """Run the graph once."""
+        missing = self._inputs - feeds.keys()
+        if missing:
+            raise EngineError(f"the model wants inputs {sorted(missing)}: is it of this version?")
+        try:
+            values = self._session.run(
+                self._outputs, {name: feeds[name] for name in self._inputs}
+            )
+        except Exception as error:
+            raise EngineError(f"the model failed: {error}") from error
+        return dict(zip(self._outputs, values, strict=True))
+
+
+def load(path: str, digest: str) -> OnnxBackend:
+    """ModelError with the path, whatever is wrong with the file."""
+    try:
+        return OnnxBackend(path, digest)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{path}: not a model onnxruntime can run: {error}") from error
+
+
+def _verified(path: str, digest: str) -> bytes:
+    """Read once and hash what was read: the file may change after any earlier check."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the model: {error}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise ModelError(f"{path}: SHA-256 is {found}, expected {digest}. Reinstall the model.")
+    return content
+
+
+def _options() -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # Spinning burns a core between two ticks; an arena keeps the largest batch for ever.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return options

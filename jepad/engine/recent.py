@@ -1,0 +1,81 @@
+"""The rates and gauges of the forecast channels, on the model's two scales.
+
+Owns: the last 1,280 steps of the chosen channels. Does not know forecasts or the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jepad.engine.channels import choose
+from jepad.records import Floats, Series, Window
+from jepad.ring.stream import Stream
+from jepad.sources.rates import rates
+
+CONTEXT = 128
+DECIMATION = 10
+#: Faster telemetry is read at this step: the model's fast scale.
+STEP_S = 1.0
+
+
+class Recent:
+    """Follows one telemetry stream; a new stream needs a new one."""
+
+    def __init__(self, stream: Stream, patterns: Sequence[str]) -> None:
+        schema = stream.header.schema
+        every = [Series(s["name"], s["unit"], s["semantics"]) for s in schema["series"]]
+        interval_s = float(schema["interval_s"])
+        self._stream = stream
+        self._picks = choose(every, patterns)
+        self._raw = tuple(every[i] for i in self._picks)
+        self._stride = max(1, round(STEP_S / interval_s))
+        self.every = tuple(every)
+        self.step_s = interval_s * self._stride
+        self.series = self._raw  # their units become those of rates with the first row
+        self.rows: Floats = np.empty((0, len(self._picks)))  # [T, C], oldest first
+        self.last_n = -1
+        self.t_ns = 0
+
+    def update(self) -> int:
+        """Take what has come; how many steps that were."""
+        behind = self._stream.head - self.last_n
+        if behind < self._stride:
+            return 0
+        most = CONTEXT * DECIMATION * self._stride
+        raw, t_ns, flags, last_n = self._stream.window(min(behind, most) + 1)
+        # Faster telemetry: what is beyond a whole step waits for the next one.
+        rest = (last_n - self.last_n) % self._stride if self.last_n >= 0 else 0
+        rows = slice(0, len(t_ns) - rest)
+        raw = raw[rows, self._picks]
+        return self._append(Window(self._raw, t_ns[rows], raw, flags[rows], last_n - rest))
+
+    def fast(self) -> Floats:
+        """[C, T]: the newest steps, at most a context."""
+        return self.rows[-CONTEXT:].T
+
+    def slow(self) -> Floats:
+        """[C, T]: means of ten steps, the last ending now; a step with nothing seen is NaN."""
+        blocks = len(self.rows) // DECIMATION
+        rows = self.rows[len(self.rows) - blocks * DECIMATION :]
+        parts = rows.reshape(blocks, DECIMATION, rows.shape[1])
+        seen = np.isfinite(parts)
+        total = np.where(seen, parts, 0.0).sum(axis=1)
+        count = seen.sum(axis=1)
+        return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).T
+
+    def _append(self, window: Window) -> int:
+        picks = np.arange(len(window.t_ns) - 1, -1, -self._stride)[::-1]
+        if not len(picks):
+            return 0
+        # A gap anywhere between two picked rows is a gap between them.
+        flags = np.bitwise_or.reduceat(window.flags, np.r_[0, picks[:-1] + 1])
+        strided = Window(
+            window.series, window.t_ns[picks], window.values[picks], flags, window.last_n
+        )
+        self.series, t_ns, values = rates(strided)
+        fresh = values if self.last_n < 0 else values[1:]
+        self.rows = np.concatenate([self.rows, fresh])[-CONTEXT * DECIMATION :]
+        self.last_n, self.t_ns = window.last_n, int(t_ns[-1])
+        return len(fresh)

@@ -1,0 +1,167 @@
+"""The engine's one loop: telemetry in, forecasts out, requests answered in between.
+
+Owns: order and timing of the work, life of the streams. Does not know how a forecast is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jepad.engine import wire
+from jepad.engine.backend import Backend
+from jepad.engine.batch import Batch
+from jepad.engine.desk import Desk
+from jepad.engine.door import Door
+from jepad.engine.follow import Follower
+from jepad.engine.forecaster import Forecaster
+from jepad.engine.notify import Notifier
+from jepad.engine.publisher import Publisher
+from jepad.engine.recent import Recent
+from jepad.errors import Lapped, RingError
+from jepad.ring.stream import Stream
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_NS = 1_000_000_000
+#: Looks for a sample: idle, and around the moment one is due.
+IDLE_MS, NEAR_MS, LATE_MS = 500, 10, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    runtime: str
+    prefix: str
+    series: tuple[str, ...] = ()  # patterns; () = built in
+    model_every: int = 0  # ticks; 0 = as its cost allows
+
+
+class Server:
+    """Built once, run once."""
+
+    def __init__(self, options: Options, backend: Backend | None) -> None:
+        self._options = options
+        self._backend = backend
+        self._batch = Batch(backend) if backend else None
+        self._door = Door(options.runtime)
+        self._desk = Desk(self._batch, self._status)
+        self._publisher = Publisher(options.prefix, bytes.fromhex(backend.digest) if backend else b"")
+        self._telemetry = Follower(options.prefix, "telemetry")
+        self._stream: Stream | None = None
+        self._forecaster: Forecaster | None = None
+        self._notifier = Notifier()
+        self._clock = Clock()
+        self._reason = ""
+        self.stopping = False
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(self, "stopping", True))
+        self._notifier.tell("READY=1")
+        beat = Every(HEARTBEAT_NS, self._publisher.heartbeat)
+        bark = Every(self._notifier.watchdog_ns, lambda: self._notifier.tell("WATCHDOG=1"))
+        try:
+            while not self.stopping:
+                self._turn()
+                beat.maybe()
+                bark.maybe()
+        finally:
+            self._notifier.tell("STOPPING=1")
+            self._publisher.close()
+            self._telemetry.close()
+            self._door.close()
+
+    def _turn(self) -> None:
+        if self._door.wait(self._pause_ms()):
+            for request, answer in self._door.receive():
+                self._desk.take(request, answer)
+        self._listen()
+        if self._batch and self._batch.wait_ns() == 0:
+            self._batch.run()
+
+    def _listen(self) -> None:
+        """Take what telemetry has come; a new stream begins a new history."""
+        stream = self._telemetry.stream()
+        if stream is not self._stream:
+            self._begin(stream)
+        if self._forecaster is None:
+            self._say(self._telemetry.reason)
+            return
+        try:
+            forecast = self._forecaster.tick()
+        except Lapped:
+            return  # overtaken while copying: the next look takes newer rows
+        except RingError as error:
+            self._say(str(error))
+            self._telemetry.close()
+            return
+        if forecast is not None:
+            self._clock.sample(self._forecaster.recent.step_s)
+            self._publish()
+
+    def _begin(self, stream: Stream | None) -> None:
+        self._stream, self._forecaster = stream, None
+        if stream is None:
+            return
+        try:
+            recent = Recent(stream, self._options.series)
+        except (KeyError, TypeError, ValueError) as error:
+            self._say(f"telemetry has a schema that can't be read: {error!r}")
+            return
+        self._forecaster = Forecaster(recent, self._batch, self._options.model_every)
+        log.info("forecasting %d of %d series", len(recent.series), len(recent.every))
+
+    def _publish(self) -> None:
+        ...
+
+    def _pause_ms(self) -> int:
+        waits = [self._clock.pause_ms() if self._forecaster else LATE_MS]
+        batch_ns = self._batch.wait_ns() if self._batch else None
+        if batch_ns is not None:
+            waits.append(batch_ns // 1_000_000)
+        return min(waits)
+
+    def _say(self, reason: str) -> None:
+        """Once, not every turn."""
+        if reason != self._reason:
+            self._reason = reason
+            log.warning("waiting for telemetry: %s", reason)
+
+
+class Clock:
+    """When the next sample is due, from when the last one came."""
+
+    def __init__(self) -> None:
+        self._due_ns = 0
+
+    def sample(self, step_s: float) -> None:
+        """One came just now."""
+        self._due_ns = time.monotonic_ns() + int(step_s * 1e9)
+
+    def pause_ms(self) -> int:
+        """How long to sleep: until just before it is due, then in short looks."""
+        ahead_ms = (self._due_ns - time.monotonic_ns()) // 1_000_000
+        if ahead_ms > 2 * NEAR_MS:
+            return min(IDLE_MS, ahead_ms - NEAR_MS)
+        return NEAR_MS if ahead_ms > -LATE_MS else LATE_MS
+
+
+class Every:
+    """Does something at most once a period; never for a period of 0."""
+
+    def __init__(self, period_ns: int, act: Callable[[], None]) -> None:
+        self._period_ns, self._act = period_ns, act
+        self._last_ns = 0
+
+    def maybe(self) -> None:
+        """Do it if it is time."""
+        now = time.monotonic_ns()
+        if self._period_ns and now - self._last_ns >= self._period_ns:
+            self._last_ns = now
+            self._act()

@@ -1,0 +1,244 @@
+"""From raw windows to the model's inputs: the one implementation, for training and serving.
+
+Owns: filling, robust scales, patches' inputs, window statistics, anchors. Pure numpy.
+Does not know: the network, the files, the names of channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepad.heads.history import History
+from jepad.heads.season import Season, season_of
+from jepad.records import Floats32
+
+CONTEXT = 128
+HORIZONS = (1, 4, 16, 64)
+#: Samples from which the model may speak; a shorter context is the baseline's.
+SHORTEST = 16
+STATS, ANCHORS, INPUTS = 42, 14, 3
+_CLIP = 30.0
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The graph's inputs, and what `finish` needs to bring its outputs back."""
+
+    feeds: dict[str, Floats32]  # x, valid, stats, anchors, season
+    last: Array  # [B, C]
+    scale: Array  # [B, C, H]: units of the outputs
+    q97: Array  # [B, C]: the threshold p_rise is about
+    usable: NDArray[np.bool_]  # [B, C]: enough samples for the model to speak
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """Windows flattened to [N, T] and taken relative to their last value."""
+
+    rel: Floats32  # [N, T]
+    ok: NDArray[np.bool_]  # [N, T]
+    last: Array  # [N]
+    largest: Array  # [N]: largest magnitude, for rounding floors
+
+
+def prepare(values: Array, dt_s: Array, history: History | None = None) -> Prepared:
+    """values [B, C, T], oldest first, NaN = missing, the newest 128 count; dt_s [B] seconds."""
+    batch, channels, _ = values.shape
+    filled = _fill(_fit(values).reshape(batch * channels, CONTEXT))
+    past = _past(history, filled.last.shape[0])
+    ordered = np.sort(filled.rel, axis=1)
+    level, scale = _scales(filled, past[1])
+    q97 = np.where(np.isfinite(past[2]), past[2] - filled.last, _quantile(ordered, 0.97))
+    season = season_of(history, filled.last, level)
+    means = _means(filled.rel)
+    lag, score = _period(filled.rel, level)
+    dt = np.repeat(np.log10(np.maximum(dt_s, 1e-3)) / 4, channels)
+    spread = (level, scale, q97, np.stack([score, dt], 1))
+    stats = _stats(filled, ordered, means, spread, past)
+    anchors = _anchors(filled, ordered, means, scale, (lag, season, past[0]))
+    feeds = {
+        "x": _inputs(filled, ordered, level, scale),
+        "valid": filled.ok.astype(np.float32),
+        "stats": stats,
+        "anchors": anchors,
+        "season": season.feed,
+    }
+    shaped = {
+        k: np.ascontiguousarray(a.reshape(batch, channels, *a.shape[1:]), dtype=np.float32)
+        for k, a in feeds.items()
+    }
+    return Prepared(
+        feeds=shaped,
+        last=filled.last.reshape(batch, channels),
+        scale=scale.reshape(batch, channels, len(HORIZONS)),
+        q97=(q97 + filled.last).reshape(batch, channels),
+        usable=(filled.ok.sum(1) >= SHORTEST).reshape(batch, channels),
+    )
+
+
+def _fit(values: Array) -> Array:
+    """The newest CONTEXT samples, left-padded with NaN."""
+    short = CONTEXT - values.shape[2]
+    if short <= 0:
+        return values[:, :, -CONTEXT:]
+    return np.pad(values, ((0, 0), (0, 0), (short, 0)), constant_values=np.nan)
+
+
+def _fill(values: Array) -> _Filled:
+    """Carry the last seen value forward; before the first, the first."""
+    ok = np.isfinite(values) & (np.abs(values) < 1e30)
+    if not ok.all():
+        at = np.where(ok, np.arange(CONTEXT), -1)
+        at = np.maximum.accumulate(at, axis=1)
+        at = np.where(at < 0, ok.argmax(1)[:, None], at)
+        values = np.take_along_axis(values, at, axis=1)
+        values = np.where(ok.any(1)[:, None], values, 0.0)
+    last = values[:, -1]
+    rel = (values - last[:, None]).astype(np.float32)
+    return _Filled(rel, ok, last, np.abs(values).max(1))
+
+
+def _past(history: History | None, rows: int) -> tuple[Array, Array, Array]:
+    if history is None:
+        unknown = np.full(rows, np.nan)
+        return unknown, unknown, unknown
+    return history.mean.reshape(rows), history.sd.reshape(rows), history.q97.reshape(rows)
+
+
+def _scales(f: _Filled, sd: Array) -> tuple[Floats32, Floats32]:
+    """Mean |value - mean| [N], and mean |h-step difference| [N, H], both floored."""
+    count = np.maximum(f.ok.sum(1), 1)
+    mean = (f.rel * f.ok).sum(1) / count
+    spread = (np.abs(f.rel - mean[:, None]) * f.ok).sum(1) / count
+    floor = np.maximum(1e-6 * f.largest + 1e-12, 0.02 * np.nan_to_num(sd))
+    level = np.maximum(spread, floor).astype(np.float32)
+    out = np.empty((len(level), len(HORIZONS)), np.float32)
+    before, step = np.zeros_like(level), 1
+    for i, h in enumerate(HORIZONS):
+        both = f.ok[:, h:] & f.ok[:, :-h]
+        pairs = both.sum(1)
+        moved = (np.abs(f.rel[:, h:] - f.rel[:, :-h]) * both).sum(1) / np.maximum(pairs, 1)
+        # Too few pairs at this distance: as a random walk from the shorter one.
+        before = np.where(pairs >= 4, moved, before * np.sqrt(h / step))
+        step = h
+        out[:, i] = np.maximum(before, np.maximum(floor, 0.05 * level))
+    return level, out
+
+
+def _quantile(ordered: Floats32, q: float) -> Floats32:
+    out: Floats32 = ordered[:, round(q * (ordered.shape[1] - 1))]
+    return out
+
+
+def _means(rel: Floats32) -> dict[int, Floats32]:
+    return {k: rel[:, -k:].mean(1) for k in (2, 4, 8, 16, 32, 64, 128)}
+
+
+def _median(rel: Floats32, k: int) -> Floats32:
+    ordered = np.sort(rel[:, -k:], axis=1)
+    out: Floats32 = (ordered[:, k // 2 - 1] + ordered[:, k // 2]) / 2
+    return out
+
+
+def _period(rel: Floats32, level: Floats32) -> tuple[NDArray[np.int64], Floats32]:
+    """The lag of 3..64 steps at which a window repeats itself best, and how well (0..1)."""
+    flat = np.clip((rel - rel.mean(1, keepdims=True)) / level[:, None], -4, 4)
+    power = np.abs(np.fft.rfft(flat, 2 * CONTEXT)) ** 2
+    echo = np.fft.irfft(power)[:, :65]
+    lags = np.arange(65)
+    echo = echo / (echo[:, :1] + 1e-6) * (CONTEXT / (CONTEXT - lags))
+    lag = echo[:, 3:].argmax(1) + 3
+    score = np.take_along_axis(echo, lag[:, None], 1)[:, 0]
+    return lag, np.clip(score, 0, 1.5).astype(np.float32)
+
+
+def _inputs(f: _Filled, ordered: Floats32, level: Floats32, scale: Floats32) -> Floats32:
+    """Level, distance from the last value and difference of each sample: [N, T, 3]."""
+    out = np.empty((*f.rel.shape, INPUTS), np.float32)
+    middle = (ordered[:, 63] + ordered[:, 64]) / 2
+    out[..., 0] = np.arcsinh((f.rel - middle[:, None]) / level[:, None])
+    out[..., 1] = np.arcsinh(f.rel / scale[:, 1:2])
+    out[:, 0, 2] = 0
+    out[:, 1:, 2] = np.arcsinh((f.rel[:, 1:] - f.rel[:, :-1]) / scale[:, :1])
+    out *= f.ok[..., None]
+    return out
+
+
+def _log(value: Array) -> Array:
+    return np.clip(np.log(np.maximum(value, 1e-9)), -6, 6) / 2
+
+
+def _stats(
+    f: _Filled,
+    ordered: Floats32,
+    means: dict[int, Floats32],
+    spread: tuple[Floats32, Floats32, Array, Array],
+    past: tuple[Array, Array, Array],
+) -> Floats32:
+    """What a window is like beside itself and beside its channel's past: [N, STATS]."""
+    level, scale, q97, extra = spread
+    mean, sd, _ = past
+    step = np.abs(np.diff(f.rel, axis=1))
+    known = np.isfinite(mean) & np.isfinite(sd)
+    deviation = np.where(known, np.maximum(sd, 1e-12), level)
+    distances = [
+        *(means[k] for k in sorted(means)),
+        *(_median(f.rel, k) for k in (4, 8, 16, 32, 64)),
+        *(_quantile(ordered, q) for q in (0, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1)),
+        q97,
+        f.last,  # distance from zero: most metrics are bounded there
+        *(f.rel[:, -1 - k] for k in (1, 2, 3, 4)),
+    ]
+    signs = np.diff(f.rel, axis=1) / scale[:, :1]
+    turns = (signs[:, 1:] * signs[:, :-1]).mean(1) / ((signs**2).mean(1) + 1e-6)
+    columns = [
+        *(np.arcsinh(d / level) for d in distances),
+        *(_log(scale[:, i] / level) for i in range(len(HORIZONS))),
+        _log(step[:, -8:].mean(1) / scale[:, 0] + 1e-3),
+        _log(step[:, -32:].mean(1) / scale[:, 0] + 1e-3),
+        (step == 0).mean(1),
+        (step[:, -4:] == 0).mean(1),
+        turns,
+        f.ok.mean(1),
+        known.astype(np.float32),
+        np.arcsinh(np.where(known, (f.last - np.nan_to_num(mean)) / deviation, 0)),
+        _log(np.where(known, level / deviation, 1)),
+        extra[:, 0],
+        extra[:, 1],
+    ]
+    return np.nan_to_num(np.clip(np.stack(columns, 1), -12, 12)).astype(np.float32)
+
+
+def _anchors(
+    f: _Filled,
+    ordered: Floats32,
+    means: dict[int, Floats32],
+    scale: Floats32,
+    seasonal: tuple[NDArray[np.int64], Season, Array],
+) -> Floats32:
+    """Plain guesses for each horizon, relative to the last value, in its scale: [N, H, K]."""
+    lag, season, past_mean = seasonal
+    steps = np.asarray(HORIZONS)
+    back = CONTEXT - 1 + steps - lag[:, None] * -(-steps // lag[:, None])  # [N, H]
+    slope = (means[4] - means[32]) / 14  # centres of the last 4 and the last 32 are 14 apart
+    long_slope = (means[16] - means[128]) / 56
+    historic = np.where(np.isfinite(past_mean), past_mean - f.last, means[128])
+    guesses = [
+        *(np.broadcast_to(g[:, None], back.shape) for g in (
+            means[4], means[16], means[64], means[128], _median(f.rel, 16),
+            (ordered[:, 63] + ordered[:, 64]) / 2, historic,
+        )),
+        np.take_along_axis(f.rel, back, 1),
+        slope[:, None] * steps,
+        long_slope[:, None] * steps,
+        *season.guesses,
+    ]
+    out = np.stack(guesses, 2) / scale[:, :, None]
+    return np.clip(np.nan_to_num(out), -_CLIP, _CLIP).astype(np.float32)
+
+

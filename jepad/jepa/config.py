@@ -1,0 +1,48 @@
+"""The shape of a world model and of its training, as two frozen records.
+
+Owns: names and defaults. Does not know: what the numbers are used for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of the network; every constructor takes this and nothing else."""
+
+    context: int = 128
+    patch: int = 16
+    inputs: int = 3  # values a sample
+    stats: int = 42
+    anchors: int = 14
+    season: int = 58
+    action: int = 8
+    horizons: tuple[int, ...] = (1, 4, 16, 64)
+    width: int = 128
+    heads: int = 4
+    mlp_ratio: int = 4
+    time_blocks: int = 3
+    predictor_blocks: int = 2
+
+    @property
+    def patches(self) -> int:
+        """Patches of one channel's context."""
+        return self.context // self.patch
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How a model is trained."""
+
+    steps: int = 6000
+    warmup: int = 200
+    peak: float = 1e-3  # learning rate
+    decay: float = 0.02  # weight decay
+    momentum: float = 0.995  # of the EMA target, at the start; 1 at the end
+    latent: float = 0.3  # weight of the latent loss
+    event: float = 0.1  # weight of the event loss
+    clip: float = 1.0
+    seed: int = 0
+    bfloat16: bool = True

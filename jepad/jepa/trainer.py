@@ -1,0 +1,100 @@
+"""One training step, its schedule, and a state that can be saved and taken up again.
+
+Owns: optimiser, EMA momentum, learning rate, checkpoints. Does not know: where batches come from.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from jepad.jepa.config import Schedule, Shape
+from jepad.jepa.encoder import TargetEncoder
+from jepad.jepa.losses import event_loss, latent_loss, quantile_loss
+from jepad.jepa.world import Feeds, WorldModel
+
+
+class Batch(NamedTuple):
+    """Windows and what came after them."""
+
+    feeds: Feeds
+    later: Feeds  # the same channels `horizon` steps later, for the target encoder
+    horizon: int  # index into Shape.horizons
+    actual: Tensor  # [B, C, H] in the scales of the outputs
+    weight: Tensor  # [B, C, H]
+    rises: Tensor  # [B, C, H] 0 or 1
+    known: Tensor  # [B, C, H] 1 where `rises` may be learned
+
+
+class Trainer:
+    """Owns a model while it learns."""
+
+    def __init__(self, shape: Shape, schedule: Schedule) -> None:
+        torch.manual_seed(schedule.seed)
+        self.schedule = schedule
+        self.model = WorldModel(shape)
+        self.target = TargetEncoder(self.model.encoder)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=schedule.peak, betas=(0.9, 0.98), weight_decay=schedule.decay
+        )
+        self.step = 0
+
+    def rate(self, done: float) -> float:
+        """Learning rate after the share `done` of the training."""
+        s = self.schedule
+        warm = min(1.0, (self.step + 1) / max(s.warmup, 1))
+        return s.peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+    def momentum(self, done: float) -> float:
+        """EMA momentum: from the schedule's to 1 along a cosine."""
+        return 1 - (1 - self.schedule.momentum) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def learn(self, batch: Batch, done: float | None = None) -> dict[str, float]:
+        """One step; `done` is the share of the training behind us, by default by steps."""
+        done = self.step / self.schedule.steps if done is None else done
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(done)
+        terms = self._losses(batch)
+        s = self.schedule
+        total = terms["quantile"] + s.latent * terms["latent"] + s.event * terms["event"]
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
+        self.optimiser.step()
+        self.target.follow(self.model.encoder, self.momentum(done))
+        self.step += 1
+        return {"total": float(total.detach())} | {k: float(v.detach()) for k, v in terms.items()}
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.schedule.bfloat16):
+            target = self.target(*batch.later[:3])
+            out = self.model(batch.feeds)
+        predicted = out.z_hat[:, :, batch.horizon].reshape(target.shape)
+        return {
+            "quantile": quantile_loss(out.quantiles, batch.actual, batch.weight),
+            "latent": latent_loss(predicted, target),
+            "event": event_loss(out.p_rise, batch.rises, batch.known),
+        }
+
+    def save(self, path: str) -> None:
+        """Write everything needed to go on, atomically."""
+        state = {
+            "model": self.model.state_dict(),
+            "target": self.target.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+        torch.save(state, f"{path}.part")
+        os.replace(f"{path}.part", path)
+
+    def restore(self, path: str) -> None:
+        """Go on from `save`'s file."""
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.target.load_state_dict(state["target"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = int(state["step"])

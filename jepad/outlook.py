@@ -1,0 +1,142 @@
+"""The forecast in force: the engine's while it is fresh, else the baseline made here.
+
+Owns: the latest forecast, how often its intervals held, whether we are degraded. Does not know:
+how the engine works, who asks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from jepad.engine.channels import choose
+from jepad.errors import Lapped, NotFound, RingError
+from jepad.heads.baseline import baseline
+from jepad.records import Floats, Forecast, Series, Window
+from jepad.ring.layout import bits_float
+from jepad.ring.stream import Stream
+from jepad.sources.rates import rates
+
+STREAM = "predictions.machine"
+HORIZONS_S = (1.0, 4.0, 16.0, 64.0, 160.0, 640.0)
+
+
+class Outlook:
+    """Updated once a tick with the newest telemetry window."""
+
+    def __init__(self, prefix: str, patterns: Sequence[str], fresh_ticks: int = 5) -> None:
+        self._prefix = prefix
+        self._patterns = patterns
+        self._fresh = fresh_ticks
+        self._stream: Stream | None = None
+        self._coverage = Coverage()
+        self.latest: Forecast | None = None
+        self.now: dict[str, float] = {}
+        self.degraded = True
+
+    def update(self, window: Window) -> Forecast:
+        """Take the engine's newest forecast, or make one from the window."""
+        series, t_ns, values = rates(window)
+        self.now = dict(zip((s.name for s in series), _newest(values), strict=True))
+        made = self._from_engine(window.last_n)
+        self.degraded = made is None
+        self.latest = made or self._from_baseline(window, series, t_ns, values)
+        self._coverage.update(self.latest, self.now)
+        return self.latest
+
+    def confidence(self, names: Sequence[str]) -> float:
+        """Share of recent p10–p90 intervals of these series that held; .8 is what they claim."""
+        return self._coverage.share(names)
+
+    def close(self) -> None:
+        """Unmap the engine's stream."""
+        if self._stream:
+            self._stream.close()
+            self._stream = None
+
+    def _from_engine(self, last_n: int) -> Forecast | None:
+        try:
+            if self._stream is None or self._stream.state == "retired":
+                self.close()
+                self._stream = Stream(self._prefix, STREAM)
+            frame = self._stream.read(timeout=0)
+        except NotFound:
+            return None  # the engine has not made its stream yet: State says degraded
+        except Lapped:
+            return self.latest if self.latest and self.latest.model_digest else None
+        except RingError:
+            self.close()
+            return None  # a stream of another make; reopened next tick
+        if frame is None or not last_n - self._fresh <= frame.source_n <= last_n:
+            return None
+        if self.latest and self.latest.source_n == frame.source_n and not self.degraded:
+            return self.latest
+        header = self._stream.header
+        schema = header.schema
+        return Forecast(
+            source_n=frame.source_n,
+            t_ns=frame.t_ns,
+            series=tuple(Series(s["name"], s["unit"], s["semantics"]) for s in schema["series"]),
+            horizons_s=tuple(float(h) for h in schema["horizons_s"]),
+            quantiles=frame.array[:, :, :3],
+            p_rise=frame.array[:, :, 3],
+            weight=frame.array[:, :, 4],
+            surprise=bits_float(frame.aux[0]),
+            model_digest=bytes(header.model_sha256).hex(),
+        )
+
+    def _from_baseline(
+        self, window: Window, series: Sequence[Series], t_ns: np.ndarray, values: Floats
+    ) -> Forecast:
+        picks = choose(window.series, self._patterns)
+        step_s = float(np.median(np.diff(t_ns))) / 1e9 if len(t_ns) > 1 else 1.0
+        quantiles, p_rise = baseline(
+            values[:, picks].T, step_s, tuple(max(1, round(h / step_s)) for h in HORIZONS_S)
+        )
+        return Forecast(
+            source_n=window.last_n,
+            t_ns=int(t_ns[-1]),
+            series=tuple(series[i] for i in picks),
+            horizons_s=HORIZONS_S,
+            quantiles=quantiles.astype(np.float32),
+            p_rise=p_rise.astype(np.float32),
+            weight=np.zeros(quantiles.shape[:2], np.float32),
+            surprise=float("nan"),
+            model_digest="",
+        )
+
+
+class Coverage:
+    """How often what came lay between p10 and p90, per series, over the last minutes."""
+
+    def __init__(self, memory: float = 0.98) -> None:
+        self._memory = memory
+        self._open: deque[tuple[int, Forecast]] = deque(maxlen=128)
+        self._share: dict[str, float] = {}
+
+    def update(self, forecast: Forecast, now: dict[str, float]) -> None:
+        """Score the 16 s interval (or the nearest there is) that falls due at this tick."""
+        h = int(np.argmin(np.abs(np.asarray(forecast.horizons_s) - 16.0)))
+        due_ns = int(forecast.horizons_s[h] * 1e9)
+        self._open.append((forecast.t_ns + due_ns, forecast))
+        while self._open and self._open[0][0] <= forecast.t_ns:
+            self._score(self._open.popleft()[1], h, now)
+
+    def share(self, names: Sequence[str]) -> float:
+        """Mean over the series scored so far; the nominal .8 before any was."""
+        shares = [self._share[n] for n in names if n in self._share]
+        return float(np.mean(shares)) if shares else 0.8
+
+    def _score(self, past: Forecast, h: int, now: dict[str, float]) -> None:
+        for row, series in zip(past.quantiles[:, h], past.series, strict=True):
+            value = now.get(series.name, float("nan"))
+            if np.isfinite(value):
+                held = float(row[0] <= value <= row[2])
+                before = self._share.get(series.name, 0.8)
+                self._share[series.name] = self._memory * before + (1 - self._memory) * held
+
+
+def _newest(values: Floats) -> list[float]:
+    return [float(v) for v in values[-1]] if len(values) else []

@@ -1,0 +1,301 @@
+"""One method a use case: what a caller may ask of jepad, whatever door it came through.
+
+Owns: answers. Does not know: D-Bus, terminals, processes.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+
+from jepad.engine.client import EngineClient
+from jepad.errors import NotFound, NotReady, SettingError
+from jepad.outlook import Outlook
+from jepad.policy.alerts import Alert, Alerts
+from jepad.records import Floats32, Forecast, Risk
+from jepad.ring.stream import Stream, listing, open_fd
+from jepad.telemetry import Telemetry
+from jepad.view import finite, quantity, risk_json, risk_line, span
+
+#: What a domain's name stands for, as patterns over series.
+DOMAINS = {
+    "cpu": ("cpu.*", "load*", "psi.cpu.*", "ctxt"),
+    "memory": ("mem.*", "psi.memory.*", "vm.*"),
+    "io": ("psi.io.*", "disk.*"),
+    "disk": ("disk.*", "fs.*"),
+    "network": ("net.*",),
+    "thermal": ("temp.*", "fan.*"),
+    "power": ("power.*",),
+    "gpu": ("gpu*",),
+}
+STATUS_RISK = 0.05  # below this a risk is not worth a line
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the service answers from."""
+
+    prefix: str
+    telemetry: Telemetry
+    outlook: Outlook
+    alerts: Alerts
+    engine: EngineClient | None
+    engine_state: Callable[[], str]
+    reload: Callable[[], Awaitable[None]]
+
+
+class Service:
+    """All of it is read-only: nothing here changes the machine."""
+
+    version = version("jepad")
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._started = time.monotonic()
+        self._risks: list[Risk] = []
+        self.missed_ticks = 0
+
+    def take(self, risks: list[Risk]) -> None:
+        """The risks of this tick."""
+        self._risks = risks
+
+    # -- what we are ---------------------------------------------------------------------------
+
+    def state(self) -> str:
+        """starting until the first forecast, then running, or degraded while the engine is away."""
+        if self._parts.outlook.latest is None:
+            return "starting"
+        return "degraded" if self._parts.outlook.degraded else "running"
+
+    def mode(self) -> str:
+        """Only observe: jepad watches and tells."""
+        return "observe"
+
+    def model_id(self) -> str:
+        """SHA-256 of the model that speaks, "" while none does."""
+        forecast = self._parts.outlook.latest
+        return forecast.model_digest if forecast else ""
+
+    def anomaly_score(self) -> float:
+        """Latent surprise of the newest sample; NaN until known."""
+        forecast = self._parts.outlook.latest
+        return forecast.surprise if forecast else float("nan")
+
+    def describe(self) -> str:
+        """Everything status shows, as one JSON object."""
+        parts, forecast = self._parts, self._parts.outlook.latest
+        return json.dumps(
+            {
+                "version": self.version,
+                "state": self.state(),
+                "mode": self.mode(),
+                "uptime_s": round(time.monotonic() - self._started, 1),
+                "pid": os.getpid(),
+                "engine": parts.engine_state(),
+                "model": {
+                    "digest": self.model_id(),
+                    "part": forecast.part() if forecast else "",
+                    "weight": finite(float(forecast.weight.mean())) if forecast else None,
+                },
+                "anomaly_score": finite(self.anomaly_score()),
+                "samples": parts.telemetry.head + 1,
+                "missed_ticks": self.missed_ticks,
+                "series": len(parts.telemetry.series),
+                "forecast_series": len(forecast.series) if forecast else 0,
+                "horizons_s": list(forecast.horizons_s) if forecast else [],
+                "sources": [
+                    {
+                        "name": s.name,
+                        "state": s.state,
+                        "series": s.series,
+                        "duration_ms": round(s.duration_s * 1e3, 3),
+                        "samples": s.samples,
+                        "failures": s.failures,
+                        "reason": s.reason,
+                    }
+                    for s in parts.telemetry.states
+                ],
+                "risks": [risk_json(r) for r in self._risks],
+                "raised": [
+                    {"id": a.id, **risk_json(a.risk)} for a in parts.alerts.active.values()
+                ],
+                "streams": self.list_streams(),
+            }
+        )
+
+    def status_text(self, colour: bool) -> str:
+        """What `jepactl status` prints."""
+        parts, state = self._parts, self.state()
+        dot = {"running": "32", "degraded": "33"}.get(state, "0")
+        mark = f"\033[{dot}m●\033[0m" if colour else "●"
+        forecast = parts.outlook.latest
+        part = forecast.part() if forecast else "none yet"
+        bad = [s for s in parts.telemetry.states if s.state == "failed"]
+        here = [s for s in parts.telemetry.states if s.state == "ok"]
+        uptime = span(time.monotonic() - self._started)
+        lines = [
+            f"{mark} jepad {self.version} - world model of this machine",
+            f"     State: {state} ({self.mode()}) since {uptime}; pid {os.getpid()}",
+            f"     Model: {self.model_id()[:12] or 'none'} speaks as {part};"
+            f" engine {parts.engine_state()}",
+            f"   Samples: {parts.telemetry.head + 1} of {len(parts.telemetry.series)} series from"
+            f" {len(here)} sources ({', '.join(s.name for s in here)}); {self.missed_ticks} missed",
+        ]
+        lines += [f"    Failed: {s.name}: {s.reason} ({s.failures} times)" for s in bad]
+        lines += [f"    Raised: {risk_line(a.risk)}" for a in parts.alerts.active.values()]
+        seen = [r for r in self._risks if r.probability >= STATUS_RISK]
+        lines += [f"      Risk: {risk_line(r)}" for r in seen]
+        lines += [] if seen else [f"      Risk: none above {STATUS_RISK:.0%}"]
+        return "\n".join([*lines, *self._headlines(forecast), ""])
+
+    def _headlines(self, forecast: Forecast | None) -> list[str]:
+        """Memory and processor in a minute, as two lines."""
+        names = [s.name for s in forecast.series] if forecast else []
+        lines = []
+        for name in ("mem.MemAvailable", "cpu.busy"):
+            if forecast and name in names:
+                unit = forecast.series[names.index(name)].unit
+                h = forecast.horizons_s.index(64.0) if 64.0 in forecast.horizons_s else -1
+                p10, p50, p90 = (
+                    quantity(float(q), unit) for q in forecast.quantiles[names.index(name), h]
+                )
+                now = quantity(self._parts.outlook.now.get(name, float("nan")), unit)
+                ahead = span(forecast.horizons_s[h])
+                lines.append(f"  Forecast: {name} {now} now, {p50} ({p10} … {p90}) in {ahead}")
+        return lines
+
+    # -- streams -------------------------------------------------------------------------------
+
+    def list_streams(self) -> list[dict[str, object]]:
+        """Name, shape, dtype, head and state of each of our streams."""
+        found: list[dict[str, object]] = []
+        for name in listing(self._parts.prefix):
+            with Stream(self._parts.prefix, name) as stream:
+                found.append(
+                    {
+                        "name": name,
+                        "shape": list(stream.header.shape),
+                        "dtype": str(stream.header.dtype),
+                        "head": stream.head,
+                        "state": stream.state,
+                    }
+                )
+        return found
+
+    def open_stream(self, name: str) -> int:
+        """A read-only descriptor of a stream; the caller closes it."""
+        names = listing(self._parts.prefix)
+        if name not in names:
+            raise NotFound(f"no stream {name!r}. There are: {', '.join(names) or 'none'}")
+        return open_fd(self._parts.prefix, name)
+
+    # -- questions to the model ----------------------------------------------------------------
+
+    def predict(
+        self, domain: str, horizon_us: int, options: dict[str, object]
+    ) -> dict[str, object]:
+        """The forecast in force for a domain or series pattern, at the first published horizon
+        that is not nearer than the one asked for (0: the nearest). No option is known yet."""
+        if options:
+            raise SettingError(f"unknown option {min(options)!r}; Predict takes none yet")
+        forecast = self._forecast()
+        h = _horizon(forecast, horizon_us)
+        picks = _matching(forecast, domain)
+        names = [forecast.series[c].name for c in picks]
+        rows = forecast.quantiles[picks, h].astype(float)
+        weight = forecast.weight[picks, h]
+        part = "baseline" if not weight.any() else "model" if (weight == 1).all() else "blend"
+        return {
+            "series": names,
+            "units": [forecast.series[c].unit for c in picks],
+            "horizon_usec": int(forecast.horizons_s[h] * 1e6),
+            "p10": rows[:, 0].tolist(),
+            "p50": rows[:, 1].tolist(),
+            "p90": rows[:, 2].tolist(),
+            "confidence": self._parts.outlook.confidence(names),
+            "part": part,
+            "model": forecast.model_digest,
+            "age_usec": max(0, time.monotonic_ns() - forecast.t_ns) // 1000,
+            "source_n": forecast.source_n,
+        }
+
+    async def embed(self, array: np.ndarray, series: list[str], dt_s: float) -> Floats32:
+        """Embeddings [1+H, D] of a telemetry window [T, C] of rates and gauges."""
+        if self._parts.engine is None:
+            raise NotReady("no engine runs here. Start it: systemctl start jepad-engine@cpu")
+        return await self._parts.engine.embed(array, series, dt_s)
+
+    def world_state(self) -> dict[str, object]:
+        """The machine in a few words: where its embedding is, surprise, risks."""
+        forecast = self._forecast()
+        return {
+            "state": self.state(),
+            "source_n": forecast.source_n,
+            "surprise": forecast.surprise,
+            "model": forecast.model_digest,
+            "part": forecast.part(),
+            "embedding_stream": "embeddings.machine",
+            "prediction_stream": "predictions.machine",
+            "risks": {r.domain: r.probability for r in self._risks},
+        }
+
+    def risks(self) -> list[Risk]:
+        """The risks of the last tick."""
+        return self._risks
+
+    def forecasts(self) -> list[tuple[str, str, int, float, float, float]]:
+        """(series, unit, horizon_usec, p10, p50, p90) of every channel and horizon."""
+        forecast = self._parts.outlook.latest
+        if forecast is None:
+            return []
+        return [
+            (s.name, s.unit, int(h * 1e6), *(float(q) for q in forecast.quantiles[c, i]))
+            for c, s in enumerate(forecast.series)
+            for i, h in enumerate(forecast.horizons_s)
+        ]
+
+    def subscribe(
+        self, on_raised: Callable[[Alert], None], on_cleared: Callable[[Alert], None]
+    ) -> None:
+        """Hear of predictions raised and cleared."""
+        self._parts.alerts.subscribe(on_raised, on_cleared)
+
+    async def reload(self) -> None:
+        """Read the settings again."""
+        await self._parts.reload()
+
+    def _forecast(self) -> Forecast:
+        forecast = self._parts.outlook.latest
+        if forecast is None:
+            raise NotReady("no forecast yet: the first comes a few seconds after the start")
+        return forecast
+
+
+def _horizon(forecast: Forecast, horizon_us: int) -> int:
+    for i, h in enumerate(forecast.horizons_s):
+        if h * 1e6 >= horizon_us:
+            return i
+    last = span(forecast.horizons_s[-1])
+    raise SettingError(f"horizon {span(horizon_us / 1e6)} is beyond the longest forecast, {last}")
+
+
+def _matching(forecast: Forecast, domain: str) -> list[int]:
+    patterns = DOMAINS.get(domain, (domain,))
+    picks = [
+        c
+        for c, series in enumerate(forecast.series)
+        if any(fnmatch.fnmatchcase(series.name, p) for p in patterns)
+    ]
+    if picks:
+        return picks
+    if domain in DOMAINS:
+        raise NotFound(f"nothing of domain {domain!r} is forecast on this machine")
+    known = ", ".join(DOMAINS)
+    raise NotFound(f"no domain or forecast series {domain!r}. Domains: {known}")

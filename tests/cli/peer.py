@@ -1,0 +1,95 @@
+"""A small org.jepad1 on a private bus, for tests of the client alone: answers, refuses, signals."""
+# ruff: noqa: F722, F821  D-Bus signatures are written as annotations
+
+import asyncio
+import json
+import sys
+
+from dbus_fast import DBusError, PropertyAccess, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.service import ServiceInterface, dbus_method, dbus_property, dbus_signal
+
+
+class Manager(ServiceInterface):
+    def __init__(self, resource):
+        super().__init__("org.jepad1.Manager")
+        self.resource = resource
+        self._state = "running"
+
+    @dbus_method()
+    def Describe(self) -> "s":
+        return json.dumps({"state": "running", "version": "0"})
+
+    @dbus_method()
+    def Status(self, colour: "b") -> "s":
+        return ("\x1b[32m●\x1b[0m" if colour else "●") + " jepad \x1b]0;title\x07 end"
+
+    @dbus_method()
+    async def Slow(self) -> "s":
+        await asyncio.sleep(30)
+        return "late"
+
+    @dbus_method()
+    def Raise(self):
+        """Change the state, raise a prediction and clear it: what `watch` should tell."""
+        self._state = "degraded"
+        self.emit_properties_changed({"State": "degraded"})
+        self.resource.PredictionRaised()
+        self.resource.PredictionCleared()
+
+    @dbus_property(access=PropertyAccess.READ)
+    def State(self) -> "s":
+        return self._state
+
+
+class WorldModel(ServiceInterface):
+    def __init__(self):
+        super().__init__("org.jepad1.WorldModel")
+
+    @dbus_method()
+    def Predict(self, domain: "s", horizon: "t", options: "a{sv}") -> "a{sv}":
+        if domain == "gpu":
+            raise DBusError("org.jepad1.Error.NotFound", "no series of gpu here")
+        if domain == "bad":
+            raise DBusError("org.jepad1.Error.InvalidArgument", "horizon is out of range")
+        return {
+            "series": Variant("as", [f"{domain}.one", f"{domain}.two"]),
+            "units": Variant("as", ["KiB", "%"]),
+            "horizon_usec": Variant("t", horizon),
+            "p10": Variant("ad", [1.0, 2.0]),
+            "p50": Variant("ad", [2.0, float("nan")]),
+            "p90": Variant("ad", [3.0, 4e6]),
+            "confidence": Variant("d", 0.75),
+            "part": Variant("s", "blend"),
+            "model": Variant("s", "ab" * 32),
+            "age_usec": Variant("t", 400_000),
+            "source_n": Variant("t", 41),
+        }
+
+
+class Resource(ServiceInterface):
+    def __init__(self):
+        super().__init__("org.jepad1.Resource")
+
+    @dbus_signal()
+    def PredictionRaised(self) -> "osdta{sv}":
+        why = {"cause": Variant("s", "it grows\x1b[2J"), "unit": Variant("s", "a.slice")}
+        return ["/org/jepad1/prediction/7", "memory", 0.83, 45_000_000, why]
+
+    @dbus_signal()
+    def PredictionCleared(self) -> "o":
+        return "/org/jepad1/prediction/7"
+
+
+async def main():
+    bus = await MessageBus(bus_address=sys.argv[1]).connect()
+    resource = Resource()
+    bus.export("/org/jepad1", Manager(resource))
+    bus.export("/org/jepad1", WorldModel())
+    bus.export("/org/jepad1/resource", resource)
+    await bus.request_name("org.jepad1")
+    print("ready", flush=True)
+    await bus.wait_for_disconnect()
+
+
+asyncio.run(main())
