@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from bench.live import Live, daemon
-from bench.report import Goal, Options, Report, Table
+from bench.report import Cell, Goal, Options, Report, Table
 from jepad.paths import Roots
 from jepad.sources.registry import build
 from jepad.sources.snapshot import Snapshot
@@ -40,7 +40,7 @@ def _processes(live: Live, seconds: float, report: Report) -> None:
         Goal("PSS of daemon and engine, MB", sum(pss.values()) if both else None, "<=", 120),
         Goal("CPU at 1 Hz, % of one core", sum(cpu.values()) if both else None, "<=", 1.5),
     ]
-    rows = [[n, pss[n], _rss_mb(pids[n]), cpu[n]] for n in pids]
+    rows: list[list[Cell]] = [[n, pss[n], _rss_mb(pids[n]), cpu[n]] for n in pids]
     report.tables.append(Table("processes", ["process", "PSS MB", "RSS MB", "CPU %"], rows))
 
 
@@ -53,7 +53,7 @@ def _snapshot(report: Report, rounds: int = 300) -> None:
         snapshot.take()
     ms = (time.process_time() - start) / rounds * 1e3
     report.goals.append(Goal("CPU of one snapshot of all sources, ms", ms, "<=", 3.0))
-    rows = [[s.name, s.state, s.series, s.duration_s * 1e3] for s in snapshot.states]
+    rows: list[list[Cell]] = [[s.name, s.state, s.series, s.duration_s * 1e3] for s in snapshot.states]
     report.tables.append(Table("sources", ["source", "state", "series", "last ms"], rows))
 
 

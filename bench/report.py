@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+Cell = str | float | int | None
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -47,7 +49,7 @@ class Table:
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str | float | int | None]]
+    rows: Sequence[Sequence[Cell]]
 
 
 @dataclass(slots=True)
@@ -86,13 +88,13 @@ class Report:
         return "\n".join([*lines, *self.notes, ""])
 
 
-def _cell(value: str | float | int | None) -> str | float | int | None:
+def _cell(value: Cell) -> Cell:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-def _show(value: str | float | int | None) -> str:
+def _show(value: Cell) -> str:
     if value is None:
         return "—"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from jepad import config, journal, paths
 from jepad.bus.door import Door, serve
 from jepad.engine.channels import PATTERNS
-from jepad.engine.supervisor import Launch, Supervisor
+from jepad.engine.supervisor import Supervisor
 from jepad.errors import NotReady, SettingError
 from jepad.guard.limits import Budget
 from jepad.heads import risk
@@ -72,7 +72,7 @@ class Daemon:
         self.alerts = Alerts(settings.risk)
         self.limits = _limits(settings)
         self.screen = Screen()
-        self.supervisor = Supervisor(_launch(settings, places), lambda: self.telemetry.head)
+        self.supervisor = _supervisor(settings, places)
         self.door: Door | None = None
         self.service = Service(
             Parts(
@@ -118,10 +118,11 @@ class Daemon:
         forecast = self.outlook.update(window)
         risks = risk.assess(window, forecast, self.limits)
         self.service.take(risks)
-        self.alerts.update(risks, forecast.t_ns)
+        self.alerts.update(risks, int(window.t_ns[-1]))
         if self.door:
             self.door.tick()
-        self.screen.show(forecast, self.outlook.now, risks, self.service.state())
+        if forecast:
+            self.screen.show(forecast, self.outlook.now, risks, self.service.state())
 
     async def reload(self) -> None:
         """Read the settings again; risk settings apply at once, the others at the next start."""
@@ -186,7 +187,7 @@ async def _daemon(
         _on_signals(daemon)
         stack.push_async_callback(daemon.supervisor.stop)
         if args.engine == "child":
-            daemon.supervisor.start()
+            await daemon.supervisor.start()
         if not args.replay:
             budget = Budget(settings.limits.calls_burst, settings.limits.calls_per_s)
             daemon.door = await serve(
@@ -216,7 +217,7 @@ async def _replay_once(
         with contextlib.suppress(NotReady):
             while True:
                 daemon.telemetry.tick()
-        daemon.supervisor.start()
+        await daemon.supervisor.start()
         for _ in range(200):
             daemon.telemetry.heartbeat()
             daemon.think()
@@ -242,9 +243,9 @@ def _sampler(args: argparse.Namespace, settings: config.Config) -> tuple[Sampler
     return Snapshot(sources, interval_s), interval_s
 
 
-def _launch(settings: config.Config, places: paths.Places) -> Launch:
+def _supervisor(settings: config.Config, places: paths.Places) -> Supervisor:
     engine = settings.engine
-    return Launch(places.runtime, places.shm_prefix, engine.model, engine.series, engine.stall_s)
+    return Supervisor(places, engine.model, engine.series, engine.stall_s)
 
 
 def _limits(settings: config.Config) -> risk.Limits:

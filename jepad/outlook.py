@@ -20,13 +20,14 @@ from jepad.ring.stream import Stream
 from jepad.sources.rates import rates
 
 STREAM = "predictions.machine"
+LEAST = 5  # samples; from fewer no interval can be told
 HORIZONS_S = (1.0, 4.0, 16.0, 64.0, 160.0, 640.0)
 
 
 class Outlook:
     """Updated once a tick with the newest telemetry window."""
 
-    def __init__(self, prefix: str, patterns: Sequence[str], fresh_ticks: int = 5) -> None:
+    def __init__(self, prefix: str, patterns: Sequence[str], fresh_ticks: int = 3) -> None:
         self._prefix = prefix
         self._patterns = patterns
         self._fresh = fresh_ticks
@@ -36,10 +37,13 @@ class Outlook:
         self.now: dict[str, float] = {}
         self.degraded = True
 
-    def update(self, window: Window) -> Forecast:
-        """Take the engine's newest forecast, or make one from the window."""
+    def update(self, window: Window) -> Forecast | None:
+        """Take the engine's newest forecast, or make one from the window; None while it is too
+        short for either."""
         series, t_ns, values = rates(window)
         self.now = dict(zip((s.name for s in series), _newest(values), strict=True))
+        if len(values) < LEAST:
+            return None
         made = self._from_engine(window.last_n)
         self.degraded = made is None
         self.latest = made or self._from_baseline(window, series, t_ns, values)

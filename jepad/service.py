@@ -72,7 +72,8 @@ class Service:
         """starting until the first forecast, then running, or degraded while the engine is away."""
         if self._parts.outlook.latest is None:
             return "starting"
-        return "degraded" if self._parts.outlook.degraded else "running"
+        well = self._parts.engine_state() == "running" and not self._parts.outlook.degraded
+        return "running" if well else "degraded"
 
     def mode(self) -> str:
         """Only observe: jepad watches and tells."""
@@ -255,8 +256,9 @@ class Service:
         forecast = self._parts.outlook.latest
         if forecast is None:
             return []
+        rows = forecast.quantiles.tolist()
         return [
-            (s.name, s.unit, int(h * 1e6), *(float(q) for q in forecast.quantiles[c, i]))
+            (s.name, s.unit, int(h * 1e6), *_three(rows[c][i]))
             for c, s in enumerate(forecast.series)
             for i, h in enumerate(forecast.horizons_s)
         ]
@@ -276,6 +278,10 @@ class Service:
         if forecast is None:
             raise NotReady("no forecast yet: the first comes a few seconds after the start")
         return forecast
+
+
+def _three(row: list[float]) -> tuple[float, float, float]:
+    return row[0], row[1], row[2]
 
 
 def _horizon(forecast: Forecast, horizon_us: int) -> int:

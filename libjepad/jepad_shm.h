@@ -188,6 +188,7 @@ struct jepad_access {
 
 struct jepad_meta {
   uint64_t t_capture_ns;
+  uint64_t t_publish_ns; /* 0: jepad_publish() looks at the clock itself, 25 ns or so */
   uint32_t flags;
   uint64_t source_n;
   uint64_t aux[2];
@@ -210,6 +211,7 @@ void jepad_kick(jepad_writer *w);
 void jepad_notifier_run(jepad_writer *w);
 void jepad_notifier_stop(jepad_writer *w);
 uint64_t jepad_writer_generation(const jepad_writer *w);
+size_t jepad_record_bytes(const jepad_writer *w);
 /* retire != 0: mark RETIRED and unlink, else mark STOPPED and leave it. Frees w. */
 void jepad_writer_close(jepad_writer *w, int retire);
 

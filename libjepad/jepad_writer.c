@@ -310,6 +310,7 @@ int jepad_writer_open(jepad_writer **out, const char *path, const struct jepad_l
 }
 
 uint64_t jepad_writer_generation(const jepad_writer *w) { return w->live->generation; }
+size_t jepad_record_bytes(const jepad_writer *w) { return (size_t)w->cap; }
 
 void jepad_writer_close(jepad_writer *w, int retire) {
   if (!w) return;
@@ -359,7 +360,7 @@ int64_t jepad_publish(jepad_writer *w, const void *payload, size_t len,
   JEPAD_FAULT(FAULT_AFTER_ODD);
   copy_in(w->data + index * w->stride, payload, len);
   JEPAD_FAULT(FAULT_AFTER_PAYLOAD);
-  const uint64_t now = jepad_now_ns();
+  const uint64_t now = meta->t_publish_ns ? meta->t_publish_ns : jepad_now_ns();
   slot->t_capture_ns = meta->t_capture_ns;
   slot->t_publish_ns = now;
   slot->len = (uint32_t)len;

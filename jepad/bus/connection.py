@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 
-from jepad.bus import address as addresses
+from jepad.bus.handshake import connect
 from jepad.bus.outbox import Outbox
 from jepad.bus.seam import (
     HEADER_BYTES,
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 BUS = "org.freedesktop.DBus"
 CALL_TIMEOUT_S = 5.0
-READ_BYTES = 16384  # some 100 calls: between two reads the daemon's other work gets its turn
+READ_BYTES = 8192  # some 50 calls: between two reads the daemon's other work gets its turn
 MAX_FDS = 253  # the kernel passes no more at once
 MAX_BODY_BYTES = 32768
 MAX_HEADER_BYTES = 65536
@@ -87,7 +87,7 @@ class Connection:
         """Connect to the bus at an address and say hello, within CALL_TIMEOUT_S."""
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                self = cls(await _connect(address), max_body)
+                self = cls(await connect(address), max_body)
         except TimeoutError:
             raise BusError(f"the bus at {address} did not answer in {CALL_TIMEOUT_S} s") from None
         self._resume()
@@ -126,10 +126,12 @@ class Connection:
                 self._pause()
         return message.serial
 
-    async def call(self, message: Message, timeout_s: float = CALL_TIMEOUT_S) -> Message:
+    async def call(
+        self, message: Message, timeout_s: float = CALL_TIMEOUT_S, fds: Iterable[int] = ()
+    ) -> Message:
         """Call and await the answer: Refused if it is an error, BusError if there is none."""
         reply: asyncio.Future[Message] = self._loop.create_future()
-        serial = self.send(message)
+        serial = self.send(message, fds)
         self._replies[serial] = reply
         if self.closed.done():
             self._forget_all()
@@ -305,43 +307,3 @@ class Connection:
 
 def _ignore(message: Message, _size: int) -> None:
     close_fds(message.unix_fds)
-
-
-async def _connect(address: str) -> socket.socket:
-    error: OSError | None = None
-    for path in addresses.sockets(address):
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        sock.setblocking(False)
-        try:
-            await asyncio.get_running_loop().sock_connect(sock, path)
-            await _authenticate(sock)
-        except OSError as why:
-            sock.close()
-            error = why
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise BusError(f"cannot reach the bus at {address}: {error}. Is dbus running there?")
-
-
-async def _authenticate(sock: socket.socket) -> None:
-    """EXTERNAL: the bus knows our uid from the socket."""
-    loop = asyncio.get_running_loop()
-    uid = str(os.getuid()).encode().hex()
-    steps = (
-        (f"\0AUTH EXTERNAL {uid}\r\n", b"OK "),
-        ("NEGOTIATE_UNIX_FD\r\n", b"AGREE_UNIX_FD"),
-    )
-    for say, expect in steps:
-        await loop.sock_sendall(sock, say.encode())
-        answer = b""
-        while not answer.endswith(b"\r\n") and len(answer) < 4096:
-            data = await loop.sock_recv(sock, 4096)
-            if not data:
-                break
-            answer += data
-        if not answer.startswith(expect):
-            raise BusError(f"the bus refused to let us in: {answer.decode(errors='replace')!r}")
-    await loop.sock_sendall(sock, b"BEGIN\r\n")

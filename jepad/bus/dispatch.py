@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from jepad.bus.connection import Connection, close_fds
 from jepad.bus.schema import Interface
 from jepad.bus.seam import Message, MessageFlag, MessageType
-from jepad.errors import JepadError
+from jepad.bus.variants import clean
+from jepad.errors import JepadError, RateLimited
 from jepad.guard.limits import Limits
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 STANDARD = "org.freedesktop.DBus.Error."
 INTERNAL = "org.jepad1.Error.Internal"
 MAX_TEXT = 1024
-MAX_TASKS = 8
+MAX_TASKS = 16  # calls that wait, for the engine say
+MAX_TASKS_OF_ONE = 4
 
 
 class Rejection(Exception):
@@ -110,7 +112,7 @@ class Dispatcher:
         self._connection = connection
         self._tree = tree
         self._limits = limits
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], int] = {}  # by whose call
 
     def run(self, message: Message, uid: int) -> None:
         """Run a call; its answer is sent now, or later for a method that waits."""
@@ -123,7 +125,7 @@ class Dispatcher:
             result = adapter.methods[member](call, *message.body)
             gives = adapter.interface.methods[member].gives
             if inspect.isawaitable(result):
-                self._later(message, gives, result)
+                self._later(message, call, gives, result)
                 return
             assert isinstance(result, Answer)
             self._reply(message, gives, result)
@@ -172,11 +174,12 @@ class Dispatcher:
             raise Rejection("UnknownMethod", f"no method {member} at {message.path}")
         return found[0], member
 
-    def _later(self, message: Message, gives: str, result: Awaitable[Answer]) -> None:
-        if len(self._tasks) >= MAX_TASKS:
+    def _later(self, message: Message, call: Call, gives: str, result: Awaitable[Answer]) -> None:
+        own = sum(uid == call.uid for uid in self._tasks.values())
+        if own >= MAX_TASKS_OF_ONE or len(self._tasks) >= MAX_TASKS:
             if inspect.iscoroutine(result):
                 result.close()
-            raise JepadError("too many calls are being answered. Try again in a second")
+            raise RateLimited("too many calls wait for their answer. retry-after: 1.00 s")
 
         async def finish() -> None:
             try:
@@ -190,8 +193,8 @@ class Dispatcher:
                 close_fds(message.unix_fds)
 
         task = asyncio.ensure_future(finish())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = call.uid
+        task.add_done_callback(self._tasks.pop)
 
     def _reply(self, message: Message, gives: str, answer: Answer) -> None:
         if not _wants_reply(message):
@@ -220,7 +223,6 @@ def _check(message: Message, adapter: Adapter, member: str) -> None:
 def _words(error: Exception, message: Message) -> tuple[str, str]:
     """The error as the caller may see it: ours in full, of any other not even the kind."""
     if isinstance(error, JepadError | Rejection):
-        text = str(error).replace("\0", "").encode("utf-8", "replace").decode()
-        return error.bus_name, text[:MAX_TEXT]
+        return error.bus_name, clean(str(error))[:MAX_TEXT]
     log.error("%s failed", message.member, exc_info=error)
     return INTERNAL, "internal error of jepad. See: journalctl -u jepad"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 
-from jepad.bus import address, log_control, manager, resource, schema, standard
+from jepad.bus import address, changes, log_control, manager, resource, schema, standard
+from jepad.bus.changes import Changes
 from jepad.bus.connection import BUS, Connection, Refused, close_fds
-from jepad.bus.dispatch import Adapter, Dispatcher, Rejection, Tree
+from jepad.bus.dispatch import Dispatcher, Rejection, Tree
 from jepad.bus.private import PrivateBus, session_bus
 from jepad.bus.seam import Message, MessageType, Variant
 from jepad.bus.senders import Senders
@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 DO_NOT_QUEUE = 4
 PRIMARY_OWNER = 1
-PROPERTIES_CHANGED = ("org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as")
-CHANGES_INTERVAL_S = 1.0
 ROUND_TRIP_TIMEOUT_S = 5.0
 DEFAULT_BUDGET = Budget()
 
@@ -69,29 +67,29 @@ class Door:
         self.connection = connection
         self.private: PrivateBus | None = None
         self._world_model = WorldModel(service)
-        self._watched: dict[str, list[Adapter]] = {}
-        self._told: dict[tuple[str, str, str], object] = {}
-        self._told_at = float("-inf")
-        self._dispatcher = Dispatcher(connection, self._tree(service), Limits(budget))
+        root, resources = manager.adapter(service), resource.adapter(service)
+        tree = Tree()
+        tree.add(OBJECT_PATH, root, self._world_model.adapter(), standard.object_manager(tree))
+        tree.add(resource.PATH, resources)
+        tree.add(log_control.PATH, log_control.adapter())
+        standard.install(tree)
+        self._changes = Changes({OBJECT_PATH: root, resource.PATH: resources}, self._changed)
+        self._dispatcher = Dispatcher(connection, tree, Limits(budget))
         self._senders = Senders(connection, self._dispatcher.run, self._dispatcher.fail)
-        self._alerts = resource.AlertSignals(self._signal)
+        loop = asyncio.get_running_loop()
+        self._alerts = resource.AlertSignals(self._signal, loop.call_later)
         service.subscribe(self._alerts.raised, self._alerts.cleared)
-        self._changes()
         connection.on_message = self._take
         connection.on_oversize = self._oversize
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
         self.closed.add_done_callback(lambda future: future.exception())  # seen, for asyncio
         connection.closed.add_done_callback(self._connection_closed)
 
     def tick(self) -> None:
         """Answers of the last tick are void; tell what changed, at most once a second."""
         self._world_model.tick()
-        now = time.monotonic()
-        if now - self._told_at < CHANGES_INTERVAL_S or self.closed.done():
-            return
-        for (path, interface), changed in self._changes().items():
-            self._told_at = now
-            self.connection.emit(path, PROPERTIES_CHANGED, interface, changed, [])
+        if not self.closed.done():
+            self._changes.tell()
 
     async def round_trip(self) -> None:
         """A call to our own name and back, through the bus; BusError if it does not come back."""
@@ -109,34 +107,18 @@ class Door:
         if self.private:
             await self.private.close()
 
-    def _tree(self, service: Service) -> Tree:
-        tree = Tree()
-        root, own = manager.adapter(service), resource.adapter(service)
-        tree.add(OBJECT_PATH, root, self._world_model.adapter(), standard.object_manager(tree))
-        tree.add(resource.PATH, own)
-        tree.add(log_control.PATH, log_control.adapter())
-        standard.install(tree)
-        self._watched = {OBJECT_PATH: [root], resource.PATH: [own]}
-        return tree
-
-    def _changes(self) -> dict[tuple[str, str], dict[str, Variant]]:
-        """Properties that are announced and differ from what was told last."""
-        found: dict[tuple[str, str], dict[str, Variant]] = {}
-        for path, adapters in self._watched.items():
-            for adapter in adapters:
-                for name, declared in adapter.interface.properties.items():
-                    if declared.emits != "true":
-                        continue
-                    value = adapter.getters[name]()
-                    key = (path, adapter.interface.name)
-                    if self._told.get((*key, name)) != value:
-                        self._told[*key, name] = value
-                        found.setdefault(key, {})[name] = Variant(declared.signature, value)
-        return found
+    def _changed(self, path: str, interface: str, values: dict[str, Variant]) -> None:
+        self._emit(path, changes.SIGNAL, interface, values, [])
 
     def _signal(self, member: str, *body: object) -> None:
         signature = schema.load(resource.INTERFACE).signals[member]
-        self.connection.emit(resource.PATH, (resource.INTERFACE, member, signature), *body)
+        self._emit(resource.PATH, (resource.INTERFACE, member, signature), *body)
+
+    def _emit(self, path: str, signal: tuple[str, str, str], *body: object) -> None:
+        try:
+            self.connection.emit(path, signal, *body)
+        except ValueError:  # one odd value must not end the tick that brought it
+            log.exception("could not tell %s", signal[1])
 
     def _take(self, message: Message, size: int) -> None:
         if message.message_type is MessageType.METHOD_CALL:

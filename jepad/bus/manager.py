@@ -11,10 +11,19 @@ from jepad.bus import schema
 from jepad.bus.blobs import sealed
 from jepad.bus.dispatch import Adapter, Answer, Call, Rejection
 from jepad.bus.usecases import Service
-from jepad.bus.variants import wrap_all
+from jepad.bus.variants import clean, wrap_all
 from jepad.errors import NotFound
 from jepad.guard import validation
 
+#: Dear ones: they look at every stream, or write.
+COSTS = {
+    "Describe": 2.0,
+    "Status": 2.0,
+    "ListStreams": 2.0,
+    "OpenStream": 2.0,
+    "DumpByFileDescriptor": 4.0,
+    "Reload": 20.0,
+}
 STREAM_TYPES = {"name": "s", "shape": "at", "dtype": "s", "head": "x", "state": "s"}
 
 
@@ -38,7 +47,7 @@ def adapter(service: Service) -> Adapter:
             "ModelId": service.model_id,
             "AnomalyScore": service.anomaly_score,
         },
-        costs={"DumpByFileDescriptor": 4.0, "Reload": 20.0},
+        costs=COSTS,
     )
 
 
@@ -60,12 +69,12 @@ class Manager:
 
     def status(self, _call: Call, colour: bool) -> Answer:
         """Text for a person."""
-        return Answer([self._service.status_text(bool(colour))])
+        return Answer([clean(self._service.status_text(bool(colour)))])
 
     def dump(self, _call: Call) -> Answer:
         """Status and description as a sealed file, whatever their size."""
         text = f"{self._service.status_text(False)}\n{self._service.describe()}\n"
-        return Answer([0], [sealed("jepad-dump", text.encode())])
+        return Answer([0], [sealed("jepad-dump", text.encode(errors="replace"))])
 
     def list_streams(self, _call: Call) -> Answer:
         """One a{sv} a stream."""

@@ -23,15 +23,20 @@ START_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 2.0
 MAX_SOCKET_PATH = 107
 PR_SET_PDEATHSIG = 1
-#: No service directories: this bus starts nothing. EXTERNAL admits our own uid alone.
+#: No service directories: this bus starts nothing. EXTERNAL admits our own uid alone, so its
+#: limits are those of a session.
 CONFIG = """<busconfig>
   <type>session</type>
   <listen>{address}</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow send_destination="*"/>
+    <allow receive_sender="*"/>
     <allow own="*"/>
   </policy>
+  <limit name="max_replies_per_connection">50000</limit>
+  <limit name="max_completed_connections">1000</limit>
+  <limit name="max_connections_per_user">1000</limit>
 </busconfig>
 """
 
@@ -88,6 +93,7 @@ async def start(places: Places) -> PrivateBus:
         )
     socket_path = f"{places.runtime}/bus"
     config_path = f"{places.runtime}/bus.conf"
+    log_path = f"{places.runtime}/bus.log"
     if len(os.fsencode(socket_path)) > MAX_SOCKET_PATH:
         raise BusError(f"{socket_path} is too long for a socket. Set XDG_RUNTIME_DIR shorter")
     _own_directory(places.runtime)
@@ -95,22 +101,22 @@ async def start(places: Places) -> PrivateBus:
         os.unlink(socket_path)
     where = address.unix(socket_path)
     _write(config_path, CONFIG.format(address=escape(where)))
-    files = [places.bus_address_file, config_path, socket_path]
-    process = await asyncio.create_subprocess_exec(
-        program,
-        f"--config-file={config_path}",
-        "--nofork",
-        "--nopidfile",
-        "--nosyslog",
-        "--print-address",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        preexec_fn=_die_with_us(),
-        start_new_session=True,  # Ctrl-C is for us; we stop the bus last
-    )
+    _write(log_path, "")
+    files = [places.bus_address_file, config_path, socket_path, log_path]
+    argv = [program, f"--config-file={config_path}", "--nofork", "--nopidfile", "--nosyslog"]
+    with open(log_path, "a") as log:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            "--print-address",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            preexec_fn=_die_with_us(),
+            start_new_session=True,  # Ctrl-C is for us; we stop the bus last
+        )
     private = PrivateBus(process, where, files)
     try:
-        await _listening(process)
+        await _listening(process, log_path)
         _write(places.bus_address_file, where + "\n")
     except BaseException:
         await private.close()
@@ -118,14 +124,15 @@ async def start(places: Places) -> PrivateBus:
     return private
 
 
-async def _listening(process: asyncio.subprocess.Process) -> None:
+async def _listening(process: asyncio.subprocess.Process, log_path: str) -> None:
     assert process.stdout is not None
     try:
         line = await asyncio.wait_for(process.stdout.readline(), START_TIMEOUT_S)
     except TimeoutError:
         line = b""
     if not line:
-        raise BusError("dbus-daemon did not start: see its message above")
+        with open(log_path) as log:
+            raise BusError(f"dbus-daemon did not start: {log.read(1000).strip() or 'no answer'}")
 
 
 def _own_directory(path: str) -> None:

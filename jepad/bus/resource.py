@@ -14,6 +14,7 @@ from jepad.bus import schema
 from jepad.bus.dispatch import Adapter
 from jepad.bus.seam import Variant
 from jepad.bus.usecases import Alert, Service
+from jepad.bus.variants import clean
 from jepad.paths import OBJECT_PATH
 from jepad.records import Risk
 
@@ -24,6 +25,7 @@ INTERVAL_S = 1.0
 MAX_WAITING = 64
 
 Emit = Callable[..., None]  # (member, *arguments)
+CallLater = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
 
 
 def adapter(service: Service) -> Adapter:
@@ -42,8 +44,9 @@ class AlertSignals:
     """PredictionRaised and PredictionCleared, at most one a second; what was raised and cleared
     while it waited for its turn was nothing, and is not told."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, call_later: CallLater) -> None:
         self._emit = emit
+        self._call_later = call_later
         self._waiting: deque[tuple[str, Alert]] = deque(maxlen=MAX_WAITING)
         self._timer: asyncio.TimerHandle | None = None
 
@@ -75,7 +78,7 @@ class AlertSignals:
         if self._waiting:
             member, alert = self._waiting.popleft()
             self._emit(member, *_arguments(member, alert))
-            self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._next)
+            self._timer = self._call_later(INTERVAL_S, self._next)
 
 
 def _arguments(member: str, alert: Alert) -> list[object]:
@@ -84,8 +87,8 @@ def _arguments(member: str, alert: Alert) -> list[object]:
         return [path]
     risk = alert.risk
     why = {
-        "unit": Variant("s", risk.unit),
-        "cause": Variant("s", risk.cause),
+        "unit": Variant("s", clean(risk.unit)),
+        "cause": Variant("s", clean(risk.cause)),
         "horizon_usec": Variant("t", _usec(risk.horizon_s)),
         "evidence": Variant("a{sd}", dict(risk.evidence)),
     }
@@ -93,7 +96,7 @@ def _arguments(member: str, alert: Alert) -> list[object]:
 
 
 def _row(risk: Risk) -> list[object]:
-    return [risk.probability, _usec(risk.eta_s), risk.unit, risk.cause]
+    return [risk.probability, _usec(risk.eta_s), clean(risk.unit), clean(risk.cause)]
 
 
 def _usec(seconds: float) -> int:

@@ -18,7 +18,7 @@ from jepad.errors import BusError, RateLimited
 MAX_KNOWN = 4096
 MAX_WAITING_BYTES = 1 << 20
 FD_BYTES = 32768  # what a waiting file descriptor counts as
-SLICE = 100  # waiting calls run between two turns of the loop
+SLICE = 50  # waiting calls run between two turns of the loop
 
 Proceed = Callable[[Message, int], None]
 Fail = Callable[[Message, Exception], None]

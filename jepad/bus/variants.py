@@ -17,6 +17,8 @@ def wrap(value: object, signature: str = "") -> Variant:
     """A variant of a value; its type is `signature`, else that of the value."""
     if signature:
         return Variant(signature, value)
+    if isinstance(value, str):
+        return Variant("s", clean(value))
     if isinstance(value, Mapping):
         return Variant("a{sv}", wrap_all(value))
     if isinstance(value, list | tuple):
@@ -36,6 +38,11 @@ def wrap_all(
         for key, value in values.items()
         if value is not None
     }
+
+
+def clean(text: str) -> str:
+    """What the bus takes as a string: names of files and cgroups may hold any byte."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def unwrap(value: object) -> object:

@@ -153,13 +153,13 @@ class Connection:
     def _receive(self, deadline: float) -> wire.Message | None:
         """The next message; None at the deadline."""
         need = wire.HEADER
-        while len(self._buffer) < need or len(self._buffer) < (need := wire.size(self._buffer)):
-            if not self._fill(deadline):
-                return None
-        data, self._buffer = self._buffer[:need], self._buffer[need:]
         try:
+            while len(self._buffer) < need or len(self._buffer) < (need := wire.size(self._buffer)):
+                if not self._fill(deadline):
+                    return None
+            data, self._buffer = self._buffer[:need], self._buffer[need:]
             return wire.parse(data)
-        except (ValueError, LookupError, struct.error, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, struct.error, RecursionError) as error:
             raise errors.BusError(f"a message from the bus can't be read: {error}") from error
 
     def _fill(self, deadline: float) -> bool:

@@ -138,7 +138,8 @@ def _buses(bus: str) -> Iterator[Finding]:
             Connection(which, address).close()
         except (OSError, BusError) as error:
             todo = "`jepad --session` starts one of its own" if which == "session" else ""
-            yield Finding(f"{which} bus", ABSENT, f"{address}: {error}", todo)
+            why = getattr(error, "strerror", None) or error
+            yield Finding(f"{which} bus", ABSENT, f"{address}: {why}", todo)
         else:
             yield Finding(f"{which} bus", OK, address)
 

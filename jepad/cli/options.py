@@ -140,11 +140,19 @@ class _Words(Parser):
             near = did_you_mean(mistyped[0], DOMAINS)
             message = f"no domain {mistyped[0]!r}{near}. Domains: {', '.join(DOMAINS)}"
         elif "unrecognized arguments: -" in message:
-            flags = [flag for action in self._actions for flag in action.option_strings]
             unknown = message.partition(": ")[2].split()[0]
-            message = f"no flag {unknown!r}{did_you_mean(unknown, flags)}"
+            message = f"no flag {unknown!r}{did_you_mean(unknown, self._flags(words))}"
         sys.stderr.write(f"{self.prog}: {message}\nSee: {self.prog} --help\n")
         sys.exit(2)
+
+    def _flags(self, words: Sequence[str]) -> list[str]:
+        """Flags of this parser and of the verb among the words."""
+        out = [flag for action in self._actions for flag in action.option_strings]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for verb in set(words) & set(action.choices):
+                    out += action.choices[verb]._option_string_actions
+        return out
 
 
 class _Version(argparse.Action):
@@ -187,8 +195,8 @@ def _shared(out: Parser) -> None:
     """Flags good before and after the verb."""
     unset = argparse.SUPPRESS
     which = out.add_mutually_exclusive_group()
-    for bus, whose in (("system", "of the system"), ("session", "of your session")):
-        words = f"the jepad {whose}; else the system's if there is one"
+    for bus in ("system", "session"):
+        words = f"ask the {bus}'s jepad; else the system's if there is one"
         which.add_argument(
             f"--{bus}", dest="bus", action="store_const", const=bus, default=unset, help=words
         )

@@ -25,6 +25,7 @@ from jepad.view import quantity, risk_line, span
 RESOURCE_INTERFACE = "org.jepad1.Resource"
 HISTORY = 64
 SPARK = 20
+COLUMN = 30  # of a horizon: `1023 B/s (999 B/s … 1.0 KiB/s)` fits
 BLOCKS = "▁▂▃▄▅▆▇█"
 #: In this order horizons get a column while there is room.
 WANTED_S = (64.0, 16.0, 640.0, 4.0, 160.0, 1.0)
@@ -186,8 +187,8 @@ def lines(picture: Picture, width: int, colour: bool) -> tuple[list[str], list[s
         head.append(output.paint("risk: none in sight", output.DIM, on=colour)[: width + 9])
     horizons = _columns(picture.rows, width)
     names = max([len(row.series.name) for row in picture.rows] + [6])
-    names = min(names, max(12, width - SPARK - 13 - 32 * len(horizons)))
-    titles = "".join(f"  {'in ' + span(h):>30}" for h in horizons)
+    names = min(names, max(12, width - SPARK - 13 - (COLUMN + 2) * len(horizons)))
+    titles = "".join(f"  {'in ' + span(h):>{COLUMN}}" for h in horizons)
     header = f"{'SERIES':<{names}}  {'':<{SPARK}} {'NOW':>10}{titles}"
     head += ["", output.paint(header[:width], output.BOLD, on=colour)]
     return head, [_line(row, names, horizons)[:width] for row in picture.rows]
@@ -196,7 +197,7 @@ def lines(picture: Picture, width: int, colour: bool) -> tuple[list[str], list[s
 def _columns(rows: Sequence[Row], width: int) -> list[float]:
     """Horizons that fit, most wanted first, in order of time."""
     there = {ahead.horizon_s for row in rows for ahead in row.ahead}
-    room = max(0, (width - 14 - SPARK - 13) // 32)
+    room = max(0, (width - 12 - SPARK - 13) // (COLUMN + 2))
     order = [h for h in WANTED_S if h in there] + sorted(there - set(WANTED_S))
     return sorted(order[:room])
 
@@ -208,9 +209,17 @@ def _line(row: Row, names: int, horizons: Sequence[float]) -> str:
     text = f"{short:<{names}}  {sparkline(row.history):<{SPARK}} {quantity(row.now, unit):>10}"
     ahead = {one.horizon_s: one[1:] for one in row.ahead}
     for h in horizons:
-        p10, p50, p90 = (quantity(q, unit) for q in ahead.get(h, (math.nan,) * 3))
-        text += f"  {f'{p50} ({p10} … {p90})':>30}"
+        text += f"  {_range(ahead.get(h, (math.nan,) * 3), unit):>{COLUMN}}"
     return text
+
+
+def _range(quantiles: Sequence[float], unit: str) -> str:
+    """`p50 (p10 … p90) unit`, the unit once where it is the same for all."""
+    p10, p50, p90 = (quantity(q, unit) for q in quantiles)
+    values, units = zip(*(text.partition(" ")[::2] for text in (p10, p50, p90)), strict=True)
+    if len(set(units)) > 1:
+        return f"{p50} ({p10} … {p90})"
+    return f"{values[1]} ({values[0]} … {values[2]}) {units[0]}".rstrip()
 
 
 def sparkline(history: Sequence[float]) -> str:
@@ -229,7 +238,8 @@ def sparkline(history: Sequence[float]) -> str:
 def _speaker(model: dict[str, Any]) -> str:
     if not model:
         return "out of reach on the bus"
-    return f"forecast by {model.get('part') or 'none yet'} {model.get('digest', '')[:12]}".rstrip()
+    part = model.get("part") or "none yet"
+    return f"forecast by {part}" + ("" if part == "baseline" else f" {model['digest'][:12]}")
 
 
 def _risk(told: dict[str, Any]) -> Risk:

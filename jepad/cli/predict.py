@@ -75,5 +75,5 @@ def _foot(forecast: dict[str, Any]) -> str:
     horizon = span(forecast["horizon_usec"] / 1e6)
     age = span(forecast["age_usec"] / 1e6)
     who = WHO.get(forecast["part"], output.plain(forecast["part"]))
-    model = f" {output.plain(forecast['model'])[:12]}" if forecast.get("model") else ""
+    model = "" if forecast["part"] == "baseline" else f" {output.plain(forecast['model'])[:12]}"
     return f"in {horizon}, from {who}{model}; confidence {forecast['confidence']:.2f}; {age} old"

@@ -59,7 +59,7 @@ class Terminal:
     def draw(self, lines: Sequence[str]) -> None:
         """Show the lines from the top; one write, so that nothing flickers."""
         shown = lines[: self.size().lines]
-        sys.stdout.write("\x1b[H" + "\r\n".join(line + "\x1b[0m\x1b[K" for line in shown))
+        sys.stdout.write("\x1b[H" + "\n".join(line + "\x1b[0m\x1b[K" for line in shown))
         sys.stdout.write("\x1b[J")
         sys.stdout.flush()
 

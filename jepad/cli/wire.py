@@ -190,5 +190,8 @@ class _Reader:
             raise ValueError("an array longer than its message")
         items = []
         while self.at < end:
+            before = self.at
             items.append(self.value(kind))
+            if self.at == before:
+                raise ValueError("an array of nothing")
         return dict(items) if kind[0] == "{" else items

@@ -74,8 +74,10 @@ class Desk:
         answer: Answer,
     ) -> None:
         def done(result: Output | JepadError) -> None:
-            failed = isinstance(result, JepadError)
-            answer(_refused(request, result) if failed else reply(result))
+            if isinstance(result, JepadError):
+                answer(_refused(request, result))
+            else:
+                answer(reply(result))
 
         assert self._batch is not None
         self._batch.add(Job(values, request.dt_s, request.deadline_ns, done))
@@ -86,7 +88,9 @@ def _refused(request: wire.Request, error: JepadError) -> wire.Refused:
 
 
 def _predicted(
-    request: wire.Predict, said: tuple[NDArray[Any], NDArray[Any]], part: Literal["model", "baseline"]
+    request: wire.Predict,
+    said: tuple[NDArray[Any], NDArray[Any]],
+    part: Literal["model", "baseline"],
 ) -> wire.Predicted:
     quantiles, p_rise = (wire.pack(a.astype(np.float32)) for a in said)
     horizons_s = tuple(request.dt_s * h for h in HORIZONS)

@@ -31,9 +31,7 @@ class OnnxBackend:
         if missing:
             raise EngineError(f"the model wants inputs {sorted(missing)}: is it of this version?")
         try:
-            values = self._session.run(
-                self._outputs, {name: feeds[name] for name in self._inputs}
-            )
+            values = self._session.run(self._outputs, {name: feeds[name] for name in self._inputs})
         except Exception as error:
             raise EngineError(f"the model failed: {error}") from error
         return dict(zip(self._outputs, values, strict=True))

@@ -5,9 +5,13 @@ Owns: the budget of CPU time a tick has. Does not know what the time is spent on
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
+
 BUDGET_NS = 7_000_000
-SLOWEST = 16
-_MEMORY = 0.9
+#: Powers of two: a forecast is then checked at horizons 4, 16 and 64 whatever the pace.
+PACES = (1, 2, 4, 8, 16)
+_KEPT = 9
 
 
 class Pace:
@@ -15,16 +19,18 @@ class Pace:
 
     def __init__(self, fixed: int = 0) -> None:
         self._fixed = fixed
-        self._model_ns = self._rest_ns = 0.0
-        self._since = SLOWEST  # the first tick is due
+        self._model_ns: deque[int] = deque(maxlen=_KEPT)
+        self._rest_ns: deque[int] = deque(maxlen=_KEPT)
+        self._since = PACES[-1]  # the first tick is due
 
     @property
     def every(self) -> int:
         """Ticks from one run of the model to the next."""
         if self._fixed:
             return self._fixed
-        left = max(BUDGET_NS - self._rest_ns, BUDGET_NS / SLOWEST)
-        return max(1, min(SLOWEST, -int(-self._model_ns // left)))
+        left = BUDGET_NS - _usual(self._rest_ns)
+        cost = _usual(self._model_ns)
+        return next((k for k in PACES if cost <= k * left), PACES[-1])
 
     def due(self) -> bool:
         """Called once a tick: is it the model's turn?"""
@@ -34,17 +40,21 @@ class Pace:
         self._since = 0
         return True
 
-    @property
-    def age(self) -> int:
-        """Ticks since the model's turn."""
-        return self._since
+    def stats(self) -> dict[str, float]:
+        """For whoever asks."""
+        return {
+            "model_every": self.every,
+            "model_cpu_ms": _usual(self._model_ns) / 1e6,
+            "tick_cpu_ms": _usual(self._rest_ns) / 1e6,
+        }
 
     def note(self, model_ns: int, rest_ns: int) -> None:
         """CPU time of one run of the model (0: it did not run) and of all else in a tick."""
         if model_ns:
-            self._model_ns = _smooth(self._model_ns, model_ns)
-        self._rest_ns = _smooth(self._rest_ns, rest_ns)
+            self._model_ns.append(model_ns)
+        self._rest_ns.append(rest_ns)
 
 
-def _smooth(old: float, new: int) -> float:
-    return _MEMORY * old + (1 - _MEMORY) * new if old else float(new)
+def _usual(spent: Sequence[int]) -> int:
+    """The median: the first run, cold, and a rare long one say little."""
+    return sorted(spent)[len(spent) // 2] if spent else 0

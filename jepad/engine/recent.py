@@ -12,7 +12,7 @@ import numpy as np
 from jepad.engine.channels import choose
 from jepad.records import Floats, Series, Window
 from jepad.ring.stream import Stream
-from jepad.sources.rates import rates
+from jepad.sources.rates import rate_series, rates
 
 CONTEXT = 128
 DECIMATION = 10
@@ -33,7 +33,7 @@ class Recent:
         self._stride = max(1, round(STEP_S / interval_s))
         self.every = tuple(every)
         self.step_s = interval_s * self._stride
-        self.series = self._raw  # their units become those of rates with the first row
+        self.series = rate_series(self._raw)
         self.rows: Floats = np.empty((0, len(self._picks)))  # [T, C], oldest first
         self.last_n = -1
         self.t_ns = 0
@@ -63,7 +63,8 @@ class Recent:
         seen = np.isfinite(parts)
         total = np.where(seen, parts, 0.0).sum(axis=1)
         count = seen.sum(axis=1)
-        return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0).T
+        mean: Floats = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        return mean.T
 
     def _append(self, window: Window) -> int:
         picks = np.arange(len(window.t_ns) - 1, -1, -self._stride)[::-1]
@@ -74,7 +75,7 @@ class Recent:
         strided = Window(
             window.series, window.t_ns[picks], window.values[picks], flags, window.last_n
         )
-        self.series, t_ns, values = rates(strided)
+        _, t_ns, values = rates(strided)
         fresh = values if self.last_n < 0 else values[1:]
         self.rows = np.concatenate([self.rows, fresh])[-CONTEXT * DECIMATION :]
         self.last_n, self.t_ns = window.last_n, int(t_ns[-1])

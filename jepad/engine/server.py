@@ -6,27 +6,30 @@ Owns: order and timing of the work, life of the streams. Does not know how a for
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jepad import journal
 from jepad.engine import wire
 from jepad.engine.backend import Backend
 from jepad.engine.batch import Batch
 from jepad.engine.desk import Desk
 from jepad.engine.door import Door
 from jepad.engine.follow import Follower
-from jepad.engine.forecaster import Forecaster
-from jepad.engine.notify import Notifier
+from jepad.engine.forecaster import Forecaster, Made
+from jepad.engine.pace import Pace
 from jepad.engine.publisher import Publisher
 from jepad.engine.recent import Recent
 from jepad.errors import Lapped, RingError
+from jepad.heads.prepare import CONTEXT
 from jepad.ring.stream import Stream
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_NS = 1_000_000_000
+HEARTBEAT_S = 1.0
 #: Looks for a sample: idle, and around the moment one is due.
 IDLE_MS, NEAR_MS, LATE_MS = 500, 10, 100
 
@@ -50,12 +53,14 @@ class Server:
         self._batch = Batch(backend) if backend else None
         self._door = Door(options.runtime)
         self._desk = Desk(self._batch, self._status)
-        self._publisher = Publisher(options.prefix, bytes.fromhex(backend.digest) if backend else b"")
+        self._publisher = Publisher(
+            options.prefix, bytes.fromhex(backend.digest) if backend else b""
+        )
         self._telemetry = Follower(options.prefix, "telemetry")
         self._stream: Stream | None = None
         self._forecaster: Forecaster | None = None
-        self._notifier = Notifier()
         self._clock = Clock()
+        self._forecasts = 0
         self._reason = ""
         self.stopping = False
 
@@ -63,16 +68,16 @@ class Server:
         """Until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(self, "stopping", True))
-        self._notifier.tell("READY=1")
-        beat = Every(HEARTBEAT_NS, self._publisher.heartbeat)
-        bark = Every(self._notifier.watchdog_ns, lambda: self._notifier.tell("WATCHDOG=1"))
+        journal.notify("READY=1")
+        beat = Every(HEARTBEAT_S, self._publisher.heartbeat)
+        bark = Every((journal.watchdog_interval() or 0) / 2, lambda: journal.notify("WATCHDOG=1"))
         try:
             while not self.stopping:
                 self._turn()
                 beat.maybe()
                 bark.maybe()
         finally:
-            self._notifier.tell("STOPPING=1")
+            journal.notify("STOPPING=1")
             self._publisher.close()
             self._telemetry.close()
             self._door.close()
@@ -94,16 +99,16 @@ class Server:
             self._say(self._telemetry.reason)
             return
         try:
-            forecast = self._forecaster.tick()
+            made = self._forecaster.tick()
         except Lapped:
             return  # overtaken while copying: the next look takes newer rows
         except RingError as error:
             self._say(str(error))
             self._telemetry.close()
             return
-        if forecast is not None:
+        if made is not None:
             self._clock.sample(self._forecaster.recent.step_s)
-            self._publish()
+            self._publish(made)
 
     def _begin(self, stream: Stream | None) -> None:
         self._stream, self._forecaster = stream, None
@@ -114,11 +119,46 @@ class Server:
         except (KeyError, TypeError, ValueError) as error:
             self._say(f"telemetry has a schema that can't be read: {error!r}")
             return
-        self._forecaster = Forecaster(recent, self._batch, self._options.model_every)
+        digest = self._backend.digest if self._backend else ""
+        pace = Pace(self._options.model_every)
+        self._forecaster = Forecaster(recent, self._batch, digest, pace)
         log.info("forecasting %d of %d series", len(recent.series), len(recent.every))
 
-    def _publish(self) -> None:
-        ...
+    def _publish(self, made: Made) -> None:
+        forecast = made.forecast
+        self._publisher.forecast(forecast, made.age)
+        if made.embedding is not None:
+            self._publisher.embedding(made.embedding, forecast.source_n, forecast.t_ns)
+        self._forecasts += 1
+
+    def _status(self, request: wire.Request) -> wire.Reply:
+        forecaster = self._forecaster
+        if isinstance(request, wire.Ping):
+            seen = forecaster.recent.last_n if forecaster else -1
+            return wire.Pong(request.id, seen, "forecasting" if forecaster else "waiting")
+        if isinstance(request, wire.Stats):
+            return wire.Counted(request.id, self._stats())
+        return wire.Described(
+            request.id,
+            self._backend.digest if self._backend else "",
+            tuple(s.name for s in forecaster.recent.series) if forecaster else (),
+            forecaster.horizons_s if forecaster else (),
+            CONTEXT,
+            forecaster.pace.every if forecaster else 0,
+        )
+
+    def _stats(self) -> dict[str, float]:
+        batch, door, forecaster = self._batch, self._door.counts, self._forecaster
+        counted: dict[str, float] = {
+            "forecasts": self._forecasts,
+            "requests": door.requests,
+            "malformed": door.malformed,
+        }
+        if batch:
+            counted |= {"runs": batch.runs, "jobs": batch.jobs, "late": batch.late}
+        if forecaster:
+            counted |= forecaster.pace.stats()
+        return counted
 
     def _pause_ms(self) -> int:
         waits = [self._clock.pause_ms() if self._forecaster else LATE_MS]
@@ -155,13 +195,13 @@ class Clock:
 class Every:
     """Does something at most once a period; never for a period of 0."""
 
-    def __init__(self, period_ns: int, act: Callable[[], None]) -> None:
-        self._period_ns, self._act = period_ns, act
-        self._last_ns = 0
+    def __init__(self, period_s: float, act: Callable[[], object]) -> None:
+        self._period_s, self._act = period_s, act
+        self._last = -math.inf
 
     def maybe(self) -> None:
         """Do it if it is time."""
-        now = time.monotonic_ns()
-        if self._period_ns and now - self._last_ns >= self._period_ns:
-            self._last_ns = now
+        now = time.monotonic()
+        if self._period_s and now - self._last >= self._period_s:
+            self._last = now
             self._act()

@@ -7,8 +7,8 @@ Does not know the work itself.
 from __future__ import annotations
 
 import argparse
-import logging
 
+from jepad import journal
 from jepad.engine import onnx
 from jepad.engine.server import Options, Server
 from jepad.models import store
@@ -18,7 +18,7 @@ NO_MODEL = "none"
 
 def serve(args: argparse.Namespace) -> None:
     """Until stopped; JepadError says why it could not be."""
-    logging.basicConfig(level=logging.INFO, format="jepad-engine: %(message)s")
+    journal.setup("jepad-engine")
     backend = None
     if args.model != NO_MODEL:
         files = store.load(args.model or None)

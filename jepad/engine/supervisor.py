@@ -89,9 +89,7 @@ class Supervisor:
             self.state = "failed" if lasting else "restarting"
             log.warning("engine ended: %s", self.reason)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._again.wait(), LASTING_DELAY_S if lasting else delay
-                )
+                await asyncio.wait_for(self._again.wait(), LASTING_DELAY_S if lasting else delay)
             delay = min(2 * delay, LAST_DELAY_S)
             self.restarts += 1
 

@@ -19,7 +19,7 @@ MAX_BUCKETS = 1024  # uids are not free to invent, so the oldest can go
 class Budget:
     """`burst` calls at once, then `rate` a second."""
 
-    burst: float = 2000.0
+    burst: float = 3000.0
     rate: float = 200.0
 
 

@@ -56,7 +56,7 @@ def prepare(values: Array, dt_s: Array, history: History | None = None) -> Prepa
     q97 = np.where(np.isfinite(past[2]), past[2] - filled.last, _quantile(ordered, 0.97))
     season = season_of(history, filled.last, level)
     means = _means(filled.rel)
-    lag, score = _period(filled.rel, level)
+    lag, score = period(filled.rel, level)
     dt = np.repeat(np.log10(np.maximum(dt_s, 1e-3)) / 4, channels)
     spread = (level, scale, q97, np.stack([score, dt], 1))
     stats = _stats(filled, ordered, means, spread, past)
@@ -89,15 +89,20 @@ def _fit(values: Array) -> Array:
     return np.pad(values, ((0, 0), (0, 0), (short, 0)), constant_values=np.nan)
 
 
+def carried(values: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """[N, T]: gaps take the last seen value, before the first the first; and what was seen."""
+    ok = np.abs(values) < 1e30  # False for NaN
+    if ok.all():
+        return values, ok
+    at = np.where(ok, np.arange(values.shape[1]), -1)
+    at = np.maximum.accumulate(at, axis=1)
+    at = np.where(at < 0, ok.argmax(1)[:, None], at)
+    values = np.take_along_axis(values, at, axis=1)
+    return np.where(ok.any(1)[:, None], values, 0.0), ok
+
+
 def _fill(values: Array) -> _Filled:
-    """Carry the last seen value forward; before the first, the first."""
-    ok = np.isfinite(values) & (np.abs(values) < 1e30)
-    if not ok.all():
-        at = np.where(ok, np.arange(CONTEXT), -1)
-        at = np.maximum.accumulate(at, axis=1)
-        at = np.where(at < 0, ok.argmax(1)[:, None], at)
-        values = np.take_along_axis(values, at, axis=1)
-        values = np.where(ok.any(1)[:, None], values, 0.0)
+    values, ok = carried(values)
     last = values[:, -1]
     rel = (values - last[:, None]).astype(np.float32)
     return _Filled(rel, ok, last, np.abs(values).max(1))
@@ -145,13 +150,15 @@ def _median(rel: Floats32, k: int) -> Floats32:
     return out
 
 
-def _period(rel: Floats32, level: Floats32) -> tuple[NDArray[np.int64], Floats32]:
-    """The lag of 3..64 steps at which a window repeats itself best, and how well (0..1)."""
+def period(rel: Array, level: Array) -> tuple[NDArray[np.int64], Floats32]:
+    """The lag of 3 up to 64 steps at which a window repeats itself best, and how well (0..1)."""
+    length = rel.shape[1]
+    longest = max(min(64, length // 2), 4)
     flat = np.clip((rel - rel.mean(1, keepdims=True)) / level[:, None], -4, 4)
-    power = np.abs(np.fft.rfft(flat, 2 * CONTEXT)) ** 2
-    echo = np.fft.irfft(power)[:, :65]
-    lags = np.arange(65)
-    echo = echo / (echo[:, :1] + 1e-6) * (CONTEXT / (CONTEXT - lags))
+    power = np.abs(np.fft.rfft(flat, 2 * max(length, longest))) ** 2
+    echo = np.fft.irfft(power)[:, : longest + 1]
+    lags = np.arange(longest + 1)
+    echo = echo / (echo[:, :1] + 1e-6) * (length / np.maximum(length - lags, 1))
     lag = echo[:, 3:].argmax(1) + 3
     score = np.take_along_axis(echo, lag[:, None], 1)[:, 0]
     return lag, np.clip(score, 0, 1.5).astype(np.float32)

@@ -172,13 +172,14 @@ def _fastest_growing(window: Window, t_s: Floats) -> tuple[str, float]:
 def _column(window: Window, name: str) -> Floats | None:
     for i, series in enumerate(window.series):
         if series.name == name:
-            column = window.values[:, i]
+            column: Floats = window.values[:, i]
             return column if np.isfinite(column).any() else None
     return None
 
 
 def _seconds(window: Window) -> Floats:
-    return (window.t_ns - window.t_ns[-1]).astype(np.float64) / 1e9
+    out: Floats = (window.t_ns - window.t_ns[-1]).astype(np.float64) / 1e9
+    return out
 
 
 def _line(t: Floats, x: Floats) -> tuple[float, float]:

@@ -80,21 +80,23 @@ class Trainer:
             "event": event_loss(out.p_rise, batch.rises, batch.known),
         }
 
-    def save(self, path: str) -> None:
-        """Write everything needed to go on, atomically."""
+    def save(self, path: str, beside: str = "") -> None:
+        """Write everything needed to go on, atomically; `beside` is the caller's own text."""
         state = {
             "model": self.model.state_dict(),
             "target": self.target.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
+            "beside": beside,
         }
         torch.save(state, f"{path}.part")
         os.replace(f"{path}.part", path)
 
-    def restore(self, path: str) -> None:
-        """Go on from `save`'s file."""
+    def restore(self, path: str) -> str:
+        """Go on from `save`'s file; returns its `beside`."""
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
         self.target.load_state_dict(state["target"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
+        return str(state["beside"])

@@ -40,13 +40,17 @@ class Trace:
         return f"{self.source}:{self.host}"
 
 
-def read_all(directory: str) -> list[Trace]:
-    """Every trace of every known file in `directory`; unknown formats are refused by name."""
-    paths = sorted(glob.glob(os.path.join(directory, "*.npz")))
-    paths += sorted(glob.glob(os.path.join(directory, "*.csv.gz")))
+def files(directory: str) -> list[str]:
+    """The telemetry files of a directory, by their endings."""
+    paths = [p for end in ("*.npz", "*.csv.gz") for p in glob.glob(os.path.join(directory, end))]
     if not paths:
         raise SettingError(f"{directory}: no .npz or .csv.gz files there; name a data directory")
-    return [trace for path in paths for trace in read(path)]
+    return sorted(paths)
+
+
+def read_all(directory: str) -> list[Trace]:
+    """Every trace of every file in `directory`; a file of no known format is refused by name."""
+    return [trace for path in files(directory) for trace in read(path)]
 
 
 def read(path: str) -> list[Trace]:

@@ -1,6 +1,6 @@
 """Windows from cuts: contexts, what came after, and the history before.
 
-Owns: gathering by position, random drawing, augmentation. Does not know: the network.
+Owns: gathering by position, random drawing, augmentation. Does not know: tensors, the network.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from jepad.heads.history import AFTER, BEFORE, DAYS, History
 from jepad.heads.prepare import CONTEXT, HORIZONS, Prepared, prepare
-from jepad.jepa.trainer import Batch
-from jepad.jepa.world import Feeds
 from jepad.learn.corpus import CHECKPOINTS, Cut
 from jepad.records import Floats32
 
@@ -104,8 +101,8 @@ class Sampler:
         """Take up `state`."""
         self._rng.bit_generator.state = state
 
-    def draw(self) -> Batch:
-        """One batch: hosts at random within a kind of source, then place, channels, accidents."""
+    def draw(self) -> tuple[Windows, int]:
+        """Windows, and the horizon (its index) whose latent is to be learned: hosts at random within a kind of source, then place, channels, accidents."""
         rng = self._rng
         hosts = self._groups[rng.choice(len(self._groups), p=self._shares)]
         names = list(hosts)
@@ -120,7 +117,7 @@ class Sampler:
                 cuts.append(of_host[pick])
         at = [int(rng.integers(min(CONTEXT, c.end - 66), c.end - REACH)) for c in cuts]
         channels = [rng.permutation(c.values.shape[1])[:wide] for c in cuts]
-        return to_batch(self._disturb(gather(cuts, at, channels)), int(rng.integers(len(HORIZONS))))
+        return self._disturb(gather(cuts, at, channels)), int(rng.integers(len(HORIZONS)))
 
     def _disturb(self, w: Windows) -> Windows:
         """Short contexts, missing samples, days and history; signs and offsets."""
@@ -161,11 +158,6 @@ def prepare_now(w: Windows) -> Prepared:
     return prepare(w.path[..., :CONTEXT], w.dt_s, w.history)
 
 
-def to_feeds(prepared: Prepared) -> Feeds:
-    """As tensors, in the graph's order."""
-    return Feeds(*(torch.from_numpy(prepared.feeds[name]) for name in Feeds._fields))
-
-
 def futures(w: Windows, prepared: Prepared) -> tuple[Floats32, Floats32, Floats32]:
     """What came: values at the horizons, whether the threshold was passed, whether it is known."""
     after = w.path[..., CONTEXT:]
@@ -174,25 +166,3 @@ def futures(w: Windows, prepared: Prepared) -> tuple[Floats32, Floats32, Floats3
     rises = (above > prepared.q97[..., None]).astype(np.float32)
     known = np.isfinite(above) & (prepared.last <= prepared.q97)[..., None] & prepared.usable[..., None]
     return actual, rises, known.astype(np.float32)
-
-
-def to_batch(w: Windows, horizon: int) -> Batch:
-    """Inputs, the window `HORIZONS[horizon]` later for the target encoder, and the answers."""
-    now = prepare_now(w)
-    h = HORIZONS[horizon]
-    later = prepare(w.path[..., h : h + CONTEXT], w.dt_s, History(w.history.mean, w.history.sd, w.history.q97))
-    actual, rises, known = futures(w, now)
-    steps = (actual - now.last[..., None]) / now.scale
-    ok = np.isfinite(steps) & now.usable[..., None]
-    steps = np.where(ok, steps, 0)
-    weight = np.minimum(now.scale / w.best, 30 / np.maximum(np.abs(steps), 1e-6))
-    as_tensor = lambda a: torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))  # noqa: E731
-    return Batch(
-        feeds=to_feeds(now),
-        later=to_feeds(later),
-        horizon=horizon,
-        actual=as_tensor(steps),
-        weight=as_tensor(np.where(ok, np.minimum(weight, 10), 0)),
-        rises=as_tensor(rises),
-        known=as_tensor(known),
-    )

@@ -29,7 +29,7 @@ class Alerts:
     stays below `clear_at` as long. In between, nothing changes: no flapping."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._next = 1
         self._since: dict[str, int] = {}
         self.active: dict[str, Alert] = {}
@@ -54,7 +54,7 @@ class Alerts:
                 self._maybe_raise(risk, t_ns)
 
     def _maybe_raise(self, risk: Risk, t_ns: int) -> None:
-        if not self._lasted(risk.domain, risk.probability >= self._settings.raise_at, t_ns):
+        if not self._lasted(risk.domain, risk.probability >= self.settings.raise_at, t_ns):
             return
         alert = Alert(self._next, risk, t_ns)
         self._next += 1
@@ -63,7 +63,7 @@ class Alerts:
             tell(alert)
 
     def _maybe_clear(self, risk: Risk, t_ns: int) -> None:
-        if not self._lasted(risk.domain, risk.probability < self._settings.clear_at, t_ns):
+        if not self._lasted(risk.domain, risk.probability < self.settings.clear_at, t_ns):
             return
         alert = self.active.pop(risk.domain)
         for tell in self._cleared:
@@ -75,7 +75,7 @@ class Alerts:
             self._since.pop(domain, None)
             return False
         since = self._since.setdefault(domain, t_ns)
-        if t_ns - since < self._settings.hold_s * 1e9:
+        if t_ns - since < self.settings.hold_s * 1e9:
             return False
         del self._since[domain]
         return True

@@ -42,7 +42,6 @@ struct jepad_layout {
   uint8_t model_sha256[32];
 };
 struct jepad_access { mode_t mode; gid_t group; };
-struct jepad_meta { uint64_t t_capture_ns; uint32_t flags; uint64_t source_n; uint64_t aux[2]; };
 struct jepad_view {
   const void *payload;
   uint64_t n;
@@ -57,9 +56,9 @@ typedef ... jepad_reader;
 
 int jepad_writer_open(jepad_writer **, const char *, const struct jepad_layout *,
                       const struct jepad_access *, char *);
-int64_t jepad_publish(jepad_writer *, const void *, size_t, const struct jepad_meta *);
+int64_t ring_publish(jepad_writer *, const void *, uint64_t, uint32_t, uint64_t, uint64_t,
+                     uint64_t);
 void jepad_heartbeat(jepad_writer *);
-void jepad_kick(jepad_writer *);
 void jepad_notifier_run(jepad_writer *);
 void jepad_notifier_stop(jepad_writer *);
 uint64_t jepad_writer_generation(const jepad_writer *);
@@ -77,16 +76,36 @@ int jepad_state(const jepad_reader *, uint64_t);
 int jepad_view_at(const jepad_reader *, uint64_t, struct jepad_view *);
 int jepad_view_latest(const jepad_reader *, struct jepad_view *);
 int jepad_check(const jepad_reader *, const struct jepad_view *);
-int jepad_read(const jepad_reader *, uint64_t, void *, size_t, struct jepad_view *);
-int jepad_read_latest(const jepad_reader *, void *, size_t, struct jepad_view *);
+int ring_read(const jepad_reader *, int64_t, uint64_t, void *, size_t, struct jepad_view *);
 int64_t jepad_window(const jepad_reader *, uint64_t, const struct jepad_rows *, uint64_t *);
-int jepad_wait(const jepad_reader *, uint64_t, uint64_t, uint64_t);
 const char *jepad_strerror(int);
 uint32_t jepad_crc32c(uint32_t, const void *, size_t);
 """)
+#: Two calls in one: each crossing from Python costs more than the call itself.
+GLUE = """
+#include "jepad_shm.h"
+
+static int64_t ring_publish(jepad_writer *w, const void *payload, uint64_t t_ns, uint32_t flags,
+                            uint64_t source_n, uint64_t aux0, uint64_t aux1) {
+  const struct jepad_meta meta = {t_ns, 0, flags, source_n, {aux0, aux1}};
+  int64_t n = jepad_publish(w, payload, jepad_record_bytes(w), &meta);
+  jepad_kick(w);
+  return n;
+}
+
+/* 1: copied record n, or the newest if n < 0. 0: timed out. */
+static int ring_read(const jepad_reader *r, int64_t n, uint64_t timeout_ns, void *buffer,
+                     size_t size, struct jepad_view *view) {
+  int rc = jepad_wait(r, n < 0 ? 0 : (uint64_t)n, timeout_ns, 0);
+  if (rc != 1) return rc;
+  rc = n < 0 ? jepad_read_latest(r, buffer, size, view)
+             : jepad_read(r, (uint64_t)n, buffer, size, view);
+  return rc == 0 ? 1 : rc;
+}
+"""
 ffi.set_source(
     "jepad.ring._shm",
-    '#include "jepad_shm.h"',
+    GLUE,
     sources=SOURCES,
     include_dirs=["libjepad"],
     depends=["libjepad/jepad_shm.h", "libjepad/jepad_internal.h"],

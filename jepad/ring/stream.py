@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import struct
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from jepad.ring.layout import FIXED_DTYPE, FIXED_SIZE, dtype_of, object_path
 #: A live writer beats at least once a second; five missed beats are no hiccup.
 DEAD_AFTER_S = 5.0
 _NOBODY = 0xFFFFFFFF
+_VIEW = struct.Struct("=8xQQQ4xI4xIQQQ")  # struct jepad_view: one call instead of nine attributes
+_from, _cast = ffi.from_buffer, ffi.cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,7 @@ class Header:
     total_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One record."""
 
     array: NDArray[Any]
@@ -104,10 +106,12 @@ class Stream:
         self.header = _header(handle)
         # The buffer keeps the handle alive, and each view of it the buffer: no dangling arrays.
         base = ffi.gc(lib.jepad_reader_base(handle), lambda _base, _handle=handle: None)
-        self._bytes = memoryview(ffi.buffer(base, self.header.total_bytes)).toreadonly()
+        whole = memoryview(ffi.buffer(base, self.header.total_bytes)).toreadonly()
+        self._bytes = np.frombuffer(whole, np.uint8)
         self._base = int(ffi.cast("uintptr_t", base))
         self._handle: Any = handle
         self._view = ffi.new("struct jepad_view *")
+        self._view_bytes = ffi.buffer(self._view)
 
     @property
     def head(self) -> int:
@@ -146,22 +150,17 @@ class Stream:
         Lapped if the writer was faster. ``out`` saves an allocation. A stream that is no longer
         live times out too: look at `state`.
         """
-        if n is None:
-            n = None if after is None else after + 1
+        if n is None and after is not None:
+            n = after + 1
         if n is not None and n < 0:
             raise SettingError(f"record {n}: numbers start at 0")
         array = self._target(out)
-        if not self._wait(0 if n is None else n, timeout):
+        code = self._fetch(-1 if n is None else n, timeout, array)
+        if code == 0:
             return None
-        handle, view = self._open(), self._view
-        to = ffi.from_buffer(array, require_writable=True)
-        if n is None:
-            code = lib.jepad_read_latest(handle, to, array.nbytes, view)
-        else:
-            code = lib.jepad_read(handle, n, to, array.nbytes, view)
-        if code != 0:
+        if code < 0:
             raise self._error(code, n)
-        return _frame(view, array)
+        return _frame(self._view_bytes, array)
 
     def window(self, count: int) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint32], int]:
         """The newest k ≤ count records, copied, oldest first: arrays, t_ns, flags, last number."""
@@ -169,7 +168,7 @@ class Stream:
         rows = np.empty((count, *self.header.shape), self.header.dtype)
         t_ns, flags = np.empty(count, np.int64), np.empty(count, np.uint32)
         to = ffi.new("struct jepad_rows *")
-        keep = [ffi.from_buffer(a, require_writable=True) for a in (rows, t_ns, flags)]
+        keep = [_from(a, require_writable=True) for a in (rows, t_ns, flags)]
         to.payload = keep[0]
         to.t_ns = ffi.cast("int64_t *", keep[1])
         to.flags = ffi.cast("uint32_t *", keep[2])
@@ -181,7 +180,7 @@ class Stream:
     def close(self) -> None:
         """Let go; the mapping ends with the last array that looks into it."""
         self._handle = None
-        self._bytes = memoryview(b"")
+        self._bytes = np.empty(0, np.uint8)
 
     def __enter__(self) -> Stream:
         return self
@@ -208,9 +207,9 @@ class Stream:
             header.shape,
             header.dtype,
             self._bytes,
-            int(ffi.cast("uintptr_t", view.payload)) - self._base,
+            int(_cast("uintptr_t", view.payload)) - self._base,
         )
-        return _frame(view, array)
+        return _frame(ffi.buffer(view), array)
 
     def _still(self, view: Any) -> None:
         if self._handle is None or lib.jepad_check(self._handle, view) != 0:
@@ -224,14 +223,16 @@ class Stream:
             raise SettingError(f"out= must be contiguous, {header.dtype} of {header.shape}")
         return out
 
-    def _wait(self, n: int, timeout: float) -> bool:
-        """Until record n is there. A signal ends one wait in C, so that Python can act on it."""
-        deadline = time.monotonic_ns() + round(timeout * 1e9)
+    def _fetch(self, n: int, timeout: float, array: NDArray[Any]) -> int:
+        """One call to C; a signal ends its wait, so that Python can act on it."""
+        to, size, view = _from(array, require_writable=True), array.nbytes, self._view
+        left = int(timeout * 1e9)
+        deadline = time.monotonic_ns() + left
         while True:
-            left = deadline - time.monotonic_ns()
-            code = lib.jepad_wait(self._open(), n, max(left, 0), 0)
+            code: int = lib.ring_read(self._open(), n, max(left, 0), to, size, view)
             if code != lib.JEPAD_E_SIGNAL:
-                return bool(code)
+                return code
+            left = deadline - time.monotonic_ns()
 
     def _error(self, code: int, n: int | None) -> Exception:
         name = self.header.name
@@ -277,16 +278,8 @@ def _expected_owner(prefix: str) -> int:
 
 
 def _frame(view: Any, array: NDArray[Any]) -> Frame:
-    return Frame(
-        array=array,
-        n=int(view.n),
-        t_ns=int(view.t_capture_ns),
-        t_publish_ns=int(view.t_publish_ns),
-        flags=int(view.flags),
-        source_n=int(view.source_n),
-        aux=(int(view.aux[0]), int(view.aux[1])),
-        epoch=int(view.epoch),
-    )
+    n, t_ns, t_publish_ns, flags, epoch, source_n, aux0, aux1 = _VIEW.unpack_from(view)
+    return Frame(array, n, t_ns, t_publish_ns, flags, source_n, (aux0, aux1), epoch)
 
 
 def _header(handle: Any) -> Header:

@@ -19,6 +19,7 @@ from jepad.ring._shm import ffi, lib
 from jepad.ring.layout import DTYPE_CODES, Layout, object_path
 
 _OWN_GROUP = 0xFFFFFFFF
+_from = ffi.from_buffer
 
 
 class Notifier:
@@ -43,8 +44,8 @@ class Writer:
     def __init__(self, handle: Any, layout: Layout) -> None:
         self.layout = layout
         self._element = layout.element
+        self._shape = tuple(layout.shape)
         self._handle = handle
-        self._meta = ffi.new("struct jepad_meta *")
         self._lock = threading.Lock()  # C runs without the GIL, and has room for one publisher
         self._notifier = Notifier(handle)
 
@@ -78,18 +79,12 @@ class Writer:
         aux: tuple[int, int] = (0, 0),
     ) -> int:
         """Store one record and have readers woken; returns its number."""
-        if array.shape != self.layout.shape:
-            raise SettingError(f"{array.shape} is not the stream's shape {self.layout.shape}")
-        whole = np.ascontiguousarray(array, self._element)
+        if array.shape != self._shape or array.dtype != self._element:
+            array = self._fit(array)
+        data = _from(array if array.flags.c_contiguous else np.ascontiguousarray(array))
         with self._lock:
-            handle, meta = self._live(), self._meta
-            meta.t_capture_ns, meta.flags, meta.source_n = t_ns, flags, source_n
-            meta.aux = aux
-            n = lib.jepad_publish(handle, ffi.from_buffer(whole), whole.nbytes, meta)
-            lib.jepad_kick(handle)
-        if n < 0:
-            raise RingError(f"publish to {self.layout.stream}: {_words(n)}")
-        return int(n)
+            n: int = lib.ring_publish(self._live(), data, t_ns, flags, source_n, *aux)
+        return n
 
     def heartbeat(self) -> None:
         """Tell readers that the writer lives though it has nothing to say."""
@@ -114,6 +109,11 @@ class Writer:
         at: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _fit(self, array: NDArray[Any]) -> NDArray[Any]:
+        if array.shape != self._shape:
+            raise SettingError(f"{array.shape} is not the stream's shape {self._shape}")
+        return array.astype(self._element)
 
     def _live(self) -> Any:
         if self._handle is None:
@@ -164,7 +164,3 @@ def _gid(group: str | int | None) -> int:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise SettingError(f"there is no group {group!r}: create it, or choose another") from None
-
-
-def _words(code: int) -> str:
-    return str(ffi.string(lib.jepad_strerror(code)).decode())

@@ -7,6 +7,7 @@ Does not know: systemd's view of the units, or how to limit one.
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def _stalled_us(data: bytes) -> float:
 def _io_v2(data: bytes) -> float:
     """Bytes read and written on all disks; an idle group has an empty file."""
     fields = data.split()
-    return sum(numbers(f[7:] for f in fields if f.startswith((b"rbytes=", b"wbytes="))))
+    moved = numbers(f[7:] for f in fields if f.startswith((b"rbytes=", b"wbytes=")))
+    return math.fsum(moved)
 
 
 def _io_v1(data: bytes) -> float:

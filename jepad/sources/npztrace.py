@@ -12,9 +12,11 @@ its bytes, no archive beyond the limit. Does not know: CSV.
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, Any
 
 import numpy as np
@@ -29,6 +31,11 @@ from jepad.sources.trace import MAX_BYTES, Trace, later, median_step
 #: A trace's name and how to cut it out, so that listing a file reads no table.
 Cut = tuple[str, Callable[[], Trace]]
 
+#: What zipfile, zlib and numpy raise over damaged or hostile bytes (RuntimeError: encrypted).
+_DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, IndexError, TypeError, RuntimeError, MemoryError,
+    struct.error, zlib.error, zipfile.BadZipFile, SyntaxError, OverflowError,
+)  # fmt: skip
 #: Seconds a step, by how the hosts of a data set are called: these archives don't say.
 _STEPS = {"machine-": 60.0, "omi-": 300.0, "s": 300.0}
 
@@ -40,7 +47,7 @@ def npz_traces(path: str) -> list[Cut]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = _Lazy(path, archive.files)
             cuts = list(_layout(arrays)(arrays))
-    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise SettingError(f"{path}: not a trace archive: {error}") from error
     if not cuts:
         raise SettingError(f"{path}: holds no trace")
@@ -51,7 +58,7 @@ def _careful(path: str, name: str, cut: Callable[[], Trace]) -> Callable[[], Tra
     def read() -> Trace:
         try:
             return cut()
-        except (ValueError, KeyError, IndexError, TypeError) as error:
+        except _DAMAGE as error:
             raise SettingError(f"{path}: trace {name!r}: {error}") from error
 
     return read
@@ -89,16 +96,13 @@ class _Lazy(dict[str, NDArray[Any]]):
 
     def optional(self, name: str) -> NDArray[Any] | None:
         """The array, or None where the archive has none."""
-        return self[name] if name in self else None
+        return self[name] if name in self.files else None
 
     def __missing__(self, name: str) -> NDArray[Any]:
         if name not in self.files:
             raise KeyError(f"has no array {name!r}")
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                array: NDArray[Any] = archive[name]
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"array {name!r}: {error}") from error
+        with np.load(self.path, allow_pickle=False) as archive:
+            array: NDArray[Any] = archive[name]
         self[name] = array
         return array
 
@@ -118,19 +122,23 @@ def _layout(arrays: _Lazy) -> Callable[[_Lazy], Iterator[Cut]]:
 def _packed(arrays: _Lazy) -> Iterator[Cut]:
     offsets = arrays["offsets"].astype(np.int64)
     names = [str(name) for name in arrays["series"]]
+    names = [f"{n}#{i}" if n in names[:i] else n for i, n in enumerate(names)]
     if len(offsets) != len(names) + 1 or (np.diff(offsets) < 0).any() or offsets[0] != 0:
         raise ValueError("offsets don't fit the series")
     for i, name in enumerate(names):
         part = slice(int(offsets[i]), int(offsets[i + 1]))
         if part.stop > part.start:
-            yield name, lambda i=i, part=part: _packed_trace(arrays, i, part)  # type: ignore[misc]
+            yield name, partial(_packed_trace, arrays, (i, name), part)
 
 
-def _packed_trace(arrays: _Lazy, i: int, part: slice) -> Trace:
-    values = _matrix(arrays["X"])[part]
+def _packed_trace(arrays: _Lazy, which: tuple[int, str], part: slice) -> Trace:
+    i, name = which
+    values = _matrix(arrays["X"][part])
+    if len(values) != part.stop - part.start:
+        raise ValueError("offsets reach beyond X")
     series = [
-        Series(name, str(unit), "gauge")
-        for name, unit in zip(_unique(arrays), arrays["units"], strict=True)
+        Series(channel, str(unit), "gauge")
+        for channel, unit in zip(_unique(arrays), arrays["units"], strict=True)
     ]
     # Sources of one set differ in what they measure: a channel this one never had is left out.
     seen = np.flatnonzero(np.isfinite(values).any(axis=0))
@@ -138,7 +146,7 @@ def _packed_trace(arrays: _Lazy, i: int, part: slice) -> Trace:
     return _trace(
         (tuple(series[c] for c in seen), values[:, seen]),
         float(arrays["dt"][i]) if times is None else times[part].astype(np.float64),
-        (str(arrays["series"][i]), str(arrays["host"][i])),
+        (name, str(arrays["host"][i])),
         None if marks is None else marks[part],
     )
 
@@ -159,30 +167,39 @@ def _table(arrays: _Lazy) -> Iterator[Cut]:
     def cut() -> Trace:
         table = _matrix(arrays["x"])
         series = tuple(named(columns[i]) for i in keep)
-        return _trace((series, table[:, keep]), table[:, columns.index("t")], ("x", "x"), None)
+        t_s = _grid(table[:, columns.index("t")])
+        return _trace((series, table[:, keep]), t_s, ("x", "x"), None)
 
     yield "x", cut
+
+
+def _grid(t_s: Floats) -> Floats:
+    """Even times where these are even but for rounding to few bits, which makes steps jump."""
+    even = np.linspace(t_s[0], t_s[-1], len(t_s))
+    step = (t_s[-1] - t_s[0]) / max(len(t_s) - 1, 1)
+    return even if np.abs(t_s - even).max() < step else t_s
 
 
 def _channels(arrays: _Lazy) -> Iterator[Cut]:
     for file in arrays.files:
         name = file.removesuffix("|v")
         if name != file:
-            yield (
-                name,
-                lambda name=name: _trace(  # type: ignore[misc]
-                    ((Series("value", "", "gauge"),), _matrix(arrays[f"{name}|v"][:, None])),
-                    arrays[f"{name}|t"].astype(np.float64),
-                    (name, name),
-                    arrays.optional(f"{name}|label"),
-                ),
-            )
+            yield name, partial(_channel, arrays, name)
+
+
+def _channel(arrays: _Lazy, name: str) -> Trace:
+    return _trace(
+        ((Series("value", "", "gauge"),), _matrix(arrays[f"{name}|v"][:, None])),
+        arrays[f"{name}|t"].astype(np.float64),
+        (name, name),
+        arrays.optional(f"{name}|label"),
+    )
 
 
 def _halves(arrays: _Lazy) -> Iterator[Cut]:
     for file in arrays.files:
         if file.rpartition("_")[2] in {"train", "test"}:
-            yield file, lambda file=file: _half(arrays, file)  # type: ignore[misc]
+            yield file, partial(_half, arrays, file)
 
 
 def _half(arrays: _Lazy, file: str) -> Trace:
@@ -200,7 +217,9 @@ def _half(arrays: _Lazy, file: str) -> Trace:
 def _matrix(array: NDArray[Any]) -> Floats:
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise ValueError(f"not a table of numbers: {array.dtype} {array.shape}")
-    return array.astype(np.float64)
+    table: Floats = array.astype(np.float64)
+    table[np.isinf(table)] = np.nan
+    return table
 
 
 def _trace(
@@ -210,7 +229,8 @@ def _trace(
     label: NDArray[Any] | None,
 ) -> Trace:
     series, values = channels
-    t_s: Floats = time if isinstance(time, np.ndarray) else np.arange(len(values)) * time
+    even = np.arange(len(values)) * time if isinstance(time, float) else time
+    t_s = np.asarray(even, dtype=np.float64)
     marks = None if label is None else (label > 0).astype(np.uint8)
     if len(t_s) != len(values) or (marks is not None and len(marks) != len(values)):
         raise ValueError("times or labels don't fit the rows")

@@ -49,6 +49,7 @@ class TraceWriter:
         lines, good, torn = whole(self.path)
         if torn:
             os.ftruncate(self._fd, good)
+            lines, _, _ = whole(self.path)
         if not lines:
             self._write(header + b"\n")
         elif lines.split(b"\n", 1)[0] != header:

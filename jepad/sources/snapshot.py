@@ -15,6 +15,7 @@ import numpy as np
 
 from jepad.errors import SourceError
 from jepad.records import GAP, Sample, Series, SourceState
+from jepad.sources.slow import Slow
 from jepad.sources.source import PartlyRead, Source
 
 #: BOOTTIME runs while the machine sleeps, MONOTONIC doesn't: apart by so much more, it slept.
@@ -103,6 +104,12 @@ class Snapshot:
         values = np.array(row, dtype=np.float64)
         values[~np.isfinite(values)] = math.nan
         return Sample(t_ns, values, flags)
+
+    def close(self) -> None:
+        """Let the threads of the slow sources end."""
+        for source in self._sources:
+            if isinstance(source, Slow):
+                source.close()
 
     def _unseen(self, t_ns: int) -> bool:
         asleep_ns = self._clocks.boottime() - t_ns

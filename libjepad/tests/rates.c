@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * rates publish|read BYTES BLOCKS: the ring beside a bare memcpy over the same kind of memory,
- * block about block; prints the ratio of speeds, ring / memcpy, median of the blocks.
+ * rates publish|publish-clock|read BYTES BLOCKS: the ring beside a bare memcpy over the same kind
+ * of memory, block about block; prints the ratio of speeds, ring / memcpy, median of the blocks.
+ * publish has its time stamp from the caller, publish-clock looks at the clock for each record.
  * rates crowd THREADS RECORDS: the time of one publish while nobody waits and while THREADS
  * wait; prints p50 and p99 of both, in ns, phases alternating.
  */
@@ -46,11 +47,12 @@ struct bench {
   jepad_writer *w, *plain; /* `plain` is the same object, used as bare memory */
   jepad_reader *r, *bare;
   uint8_t *local;
+  uint64_t stamp; /* 0: each publish reads the clock */
   uint64_t bytes, ops, at; /* both sides step through the slots at the same pace */
 };
 
 static uint64_t ring_block(const struct bench *b, bool publish) {
-  const struct jepad_meta meta = {.t_capture_ns = 1};
+  const struct jepad_meta meta = {.t_capture_ns = 1, .t_publish_ns = b->stamp};
   struct jepad_view view;
   const uint64_t oldest = b->w->next - b->r->mask - 1;
   const uint64_t start = jepad_now_ns();
@@ -77,9 +79,9 @@ static uint64_t bare_block(const struct bench *b, bool publish) {
   return jepad_now_ns() - start;
 }
 
-static double speed_ratio(uint64_t bytes, int blocks, bool publish) {
+static double speed_ratio(uint64_t bytes, int blocks, bool publish, bool stamped) {
   const uint64_t slots = bytes < 65536 ? 64 : 4;
-  struct bench b = {.bytes = bytes, .ops = BLOCK_BYTES / bytes + 1};
+  struct bench b = {.stamp = stamped, .bytes = bytes, .ops = BLOCK_BYTES / bytes + 1};
   double *ratios = calloc((size_t)blocks, sizeof *ratios);
   b.local = aligned_alloc(4096, (bytes + 4095) & ~UINT64_C(4095));
   if (!ratios || !b.local) rig_die("malloc", "no memory");
@@ -192,10 +194,12 @@ static int crowd(int threads, size_t records) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 4) rig_die("usage", "rates publish|read|crowd SIZE COUNT");
+  if (argc != 4) rig_die("usage", "rates publish|publish-clock|read|crowd SIZE COUNT");
   const uint64_t size = strtoull(argv[2], NULL, 10);
   const int count = atoi(argv[3]);
   if (strcmp(argv[1], "crowd") == 0) return crowd((int)size, (size_t)count);
-  printf("{\"ratio\": %.4f}\n", speed_ratio(size, count, strcmp(argv[1], "publish") == 0));
+  const bool stamped = strcmp(argv[1], "publish") == 0;
+  const bool publish = stamped || strcmp(argv[1], "publish-clock") == 0;
+  printf("{\"ratio\": %.4f}\n", speed_ratio(size, count, publish, stamped));
   return 0;
 }

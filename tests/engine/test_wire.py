@@ -39,7 +39,13 @@ def test_noise_is_refused(payload):
         {"type": "Ping", "id": 1},
         {"type": "Ping", "id": 1, "deadline_ns": 1, "more": 1},
         {"type": "Shutdown", "id": 1, "deadline_ns": 1},
-        {"type": "Embed", "id": 1, "deadline_ns": 1, "values": {"shape": [1], "data": b""}, "dt_s": 0},
+        {
+            "type": "Embed",
+            "id": 1,
+            "deadline_ns": 1,
+            "values": {"shape": [1], "data": b""},
+            "dt_s": 0,
+        },
         {
             "type": "Embed",
             "id": 1,

@@ -1,0 +1,153 @@
+"""From the newest samples to a forecast: the model and the baseline, at two paces.
+
+Owns: order of the work in a tick, and which pace speaks for which horizon.
+Does not know the ring's layout, sockets, or how the model runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from jepad.engine.batch import Batch
+from jepad.engine.bounds import ceilings, floors, sane
+from jepad.engine.pace import Pace
+from jepad.engine.recent import DECIMATION, Recent
+from jepad.engine.scale import Scale, Word
+from jepad.errors import JepadError
+from jepad.heads.baseline import baseline
+from jepad.heads.forecast import Output
+from jepad.heads.prepare import HORIZONS, SHORTEST
+from jepad.heads.surprise import Surprise
+from jepad.records import Floats32, Forecast
+
+log = logging.getLogger(__name__)
+
+#: A tick later than this has been overtaken by others.
+PATIENCE_NS = 5_000_000_000
+#: The slow pace speaks where the fast one does not reach.
+FAR = tuple(i for i, h in enumerate(HORIZONS) if h * DECIMATION > HORIZONS[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a tick gave."""
+
+    forecast: Forecast
+    age: int  # steps since the model spoke
+    embedding: Floats32 | None  # [1+H, D]; None when the model did not speak
+
+
+class Forecaster:
+    """One telemetry stream's; tick() whenever there may be news."""
+
+    def __init__(self, recent: Recent, batch: Batch | None, digest: str, pace: Pace) -> None:
+        channels = len(recent.series)
+        self.recent = recent
+        self.pace = pace
+        self.fast = Scale(channels, recent.step_s)
+        self.slow = Scale(channels, recent.step_s * DECIMATION)
+        near = [recent.step_s * h for h in HORIZONS]
+        self.horizons_s = (*near, *(self.slow.dt_s * HORIZONS[i] for i in FAR))
+        self._batch = batch
+        self._digest = digest
+        self._high = ceilings(recent.series, recent.every)
+        self._surprise = Surprise()
+        self._score = math.nan
+        self._since_slow = 0
+        self._slow_ready = False
+        self._far: Word | None = None
+        self._failed = ""
+
+    def tick(self) -> Made | None:
+        """None when nothing came, or nothing of it is forecast."""
+        began = time.thread_time_ns()
+        fresh = self.recent.update()
+        if not fresh or not self.recent.series:
+            return None
+        scales = self._step(fresh)
+        asked = time.thread_time_ns()
+        self._ask(scales)
+        heard = time.thread_time_ns()
+        made = self._made()
+        rest = asked - began + time.thread_time_ns() - heard
+        self.pace.note(heard - asked if self.fast in scales else 0, rest)
+        return made
+
+    def _step(self, fresh: int) -> list[Scale]:
+        """Move on; those whose turn it is to ask the model."""
+        self.fast.step(self.recent.fast(), fresh)
+        scales = [self.fast] if self.pace.due() else []
+        self._since_slow += fresh
+        steps = self._since_slow // DECIMATION
+        if steps:
+            self._since_slow, self._far = 0, None
+            slow = self.recent.slow()
+            self._slow_ready = slow.shape[1] >= SHORTEST
+            self.slow.step(slow, min(steps, slow.shape[1]))
+            scales += [self.slow] if self._slow_ready else []
+        return scales
+
+    def _ask(self, scales: list[Scale]) -> None:
+        """The tick's windows join what is waiting, and all of it runs now."""
+        if self._batch is None:
+            return
+        while self._batch.wait_ns() == 0:
+            self._batch.run()
+        deadline = time.monotonic_ns() + PATIENCE_NS
+        for scale in scales:
+            self._batch.add(scale.job(deadline, partial(self._hear, scale)))
+        while scales and self._batch.wait_ns() is not None:
+            self._batch.run()
+
+    def _hear(self, scale: Scale, result: Output | JepadError) -> None:
+        if isinstance(result, Output):
+            if scale is self.fast:
+                steps = min(scale.age, HORIZONS[-1])
+                self._score = self._surprise.observe(result.z[0], result.z_hat[0], steps)
+            scale.hear(result)
+        elif str(result) != self._failed:
+            self._failed = str(result)
+            log.error("the baseline speaks alone: %s", result)
+
+    def _made(self) -> Made:
+        near = self.fast.word()
+        far = self._far_word()
+        low = floors(self.recent.series, self.fast.context)
+        quantiles = np.concatenate([near.quantiles, far.quantiles], axis=1)
+        forecast = Forecast(
+            source_n=self.recent.last_n,
+            t_ns=self.recent.t_ns,
+            series=self.recent.series,
+            horizons_s=self.horizons_s,
+            quantiles=sane(quantiles, low, self._high).astype(np.float32),
+            p_rise=np.concatenate([near.p_rise, far.p_rise], axis=1, dtype=np.float32),
+            weight=np.concatenate([near.weight, far.weight], axis=1, dtype=np.float32),
+            surprise=self._score,
+            model_digest=self._digest,
+        )
+        age = self.fast.age if self.fast.output else 0
+        return Made(forecast, age, self._embedding())
+
+    def _far_word(self) -> Word:
+        """Of the slow pace; while it has seen too little, the fast one's baseline."""
+        if self._far is None and self._slow_ready:
+            word = self.slow.word()
+            far = list(FAR)
+            self._far = Word(word.quantiles[:, far], word.p_rise[:, far], word.weight[:, far])
+        elif self._far is None:
+            horizons = tuple(HORIZONS[i] * DECIMATION for i in FAR)
+            base, rise = baseline(self.fast.context, self.fast.dt_s, horizons)
+            self._far = Word(base, rise, np.zeros(rise.shape, np.float32))
+        return self._far
+
+    def _embedding(self) -> Floats32 | None:
+        output = self.fast.output
+        if output is None or self.fast.age:
+            return None
+        return np.concatenate([output.z, output.z_hat[0]]).astype(np.float32)

@@ -1,0 +1,96 @@
+"""One pace at which the machine is looked at: every step, or every ten.
+
+Owns: what the model last said at this pace and how old that is, what the baseline says now, and
+how much each is worth. Does not know the ring, nor the other pace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepad.engine.batch import Job
+from jepad.errors import JepadError
+from jepad.heads.baseline import baseline
+from jepad.heads.blend import Blend
+from jepad.heads.forecast import Output
+from jepad.heads.history import Running
+from jepad.heads.prepare import HORIZONS
+from jepad.records import Floats, Floats32
+
+#: A model's word older than this many steps is worth nothing.
+STALE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one pace has to say of C channels at HORIZONS."""
+
+    quantiles: Floats  # [C, H, 3]
+    p_rise: Floats  # [C, H]
+    weight: Floats32  # [C, H] of the model
+
+
+class Scale:
+    """Step by step: the context grows, the model may speak, the word is given."""
+
+    def __init__(self, channels: int, dt_s: float) -> None:
+        self.dt_s = dt_s
+        self.context: Floats = np.empty((channels, 0))
+        self.output: Output | None = None
+        self.age = 0  # steps since the output's newest sample
+        self._running = Running(channels)
+        self._blend = Blend(channels, HORIZONS)
+        self._unscored = 0
+
+    def step(self, context: Floats, fresh: int) -> None:
+        """context [C, T]: the newest `fresh` columns have come since the last step."""
+        for row in context.T[-fresh:]:
+            self._running.update(row)
+        self.context = context
+        self.age += fresh
+        self._unscored += fresh
+
+    def job(self, deadline_ns: int, heard: Callable[[Output | JepadError], None]) -> Job:
+        """The model's turn."""
+        return Job(self.context, self.dt_s, deadline_ns, heard, self._running.history())
+
+    def hear(self, output: Output) -> None:
+        """What the model says of the context."""
+        self.output, self.age = output, 0
+
+    def word(self) -> Word:
+        """The blend of both, for now; once a step, for it learns from what came."""
+        base, base_rise = baseline(self.context, self.dt_s, HORIZONS)
+        if self.output is None or self.age > STALE:
+            return Word(base, base_rise, np.zeros(base_rise.shape, np.float32))
+        model = rolled(self.output.quantiles[0], self.age)
+        rise = rolled(self.output.p_rise[0], self.age)
+        steps, self._unscored = min(self._unscored, HORIZONS[-1]), 0
+        weight = self._blend.weights(self.context[:, -1], model, base, steps)
+        weight *= self.output.usable[0][:, None]
+        share = weight[..., None]
+        return Word(
+            share * model + (1 - share) * base,
+            weight * rise + (1 - weight) * base_rise,
+            weight,
+        )
+
+
+def rolled(said: NDArray[np.floating], age: int) -> Floats:
+    """What was said `age` steps ago for each horizon [C, H, ...], read as of now.
+
+    The value h steps ahead now was h + age steps ahead then: between two horizons of then.
+    """
+    then: Floats = said.astype(np.float64)
+    if not age:
+        return then
+    known = np.log(HORIZONS)
+    place = np.interp(np.log(np.add(HORIZONS, age)), known, np.arange(len(HORIZONS)))
+    low = np.minimum(place.astype(int), len(HORIZONS) - 2)
+    part = (place - low).reshape(-1, *[1] * (then.ndim - 2))
+    now: Floats = (1 - part) * then[:, low] + part * then[:, low + 1]
+    return now

@@ -1,0 +1,151 @@
+"""A process that serves a small honest service, for tests: `server.py ADDRESS [BURST]`.
+
+Some domains of Predict are commands, so that a test can make things happen here.
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+import numpy as np
+
+from jepad import journal
+from jepad.bus import seam
+from jepad.bus.door import open_door
+from jepad.errors import NotFound
+from jepad.guard.limits import Budget
+from jepad.policy.alerts import Alert
+from jepad.records import Risk
+
+RISK = Risk("memory", 0.9, 120.0, 600.0, "app.slice", "app.slice grows", {"mem.MemAvailable": 1.0})
+
+
+class Service:
+    version = "0.test"
+
+    def __init__(self):
+        self.door = None
+        self.asked = 0
+        self.current = "running"
+        self.raised = self.cleared = None
+        self.told = []
+
+    def state(self):
+        return self.current
+
+    def mode(self):
+        return "observe"
+
+    def model_id(self):
+        return "ab" * 32
+
+    def anomaly_score(self):
+        return 0.25
+
+    def describe(self):
+        facts = {
+            "library": seam.LIBRARY,
+            "pid": os.getpid(),
+            "stalls": self.door.connection.stalls,
+            "fds": len(os.listdir("/proc/self/fd")),
+            "asked": self.asked,
+            "pad": "x" * 8192,
+        }
+        return json.dumps(facts)
+
+    def status_text(self, colour):
+        return "\033[32m●\033[0m jepad\n" if colour else "● jepad\udcff\n"
+
+    def list_streams(self):
+        return [
+            {"name": "telemetry", "shape": [3], "dtype": "float64", "head": -1, "state": "live"}
+        ]
+
+    def open_stream(self, name):
+        if name != "telemetry":
+            raise NotFound(f"no stream {name!r}")
+        return os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+
+    async def reload(self):
+        await asyncio.sleep(0)
+        self.current = "reloaded"
+
+    def predict(self, domain, horizon_us, options):
+        self.asked += 1
+        command, _, argument = domain.partition(":")
+        getattr(self, f"do_{command}", lambda _: None)(argument)
+        return {
+            "series": ["cpu.user"],
+            "units": ["tick"],
+            "horizon_usec": horizon_us,
+            "p10": [0.5],
+            "p50": [1.0],
+            "p90": [2.0],
+            "confidence": 0.5,
+            "part": 7 if domain == "bad" else "blend",
+            "model": self.model_id(),
+            "age_usec": 1000,
+            "source_n": len(options),
+        }
+
+    def do_boom(self, _):
+        secret = "/very/secret/path"
+        raise ZeroDivisionError(secret)
+
+    def do_missing(self, _):
+        raise NotFound("no such domain\0\udcff")
+
+    def do_state(self, argument):
+        self.current = argument
+        self.door.tick()
+
+    def do_tick(self, _):
+        self.door.tick()
+
+    def do_raise(self, number):
+        self.raised(Alert(int(number), RISK, 0))
+
+    def do_clear(self, number):
+        self.cleared(Alert(int(number), RISK, 0))
+
+    def do_burst(self, count):
+        for i in range(int(count)):
+            signal = ("org.jepad1.Resource", "PredictionCleared", "o")
+            self.door.connection.emit("/org/jepad1/resource", signal, f"/org/jepad1/prediction/{i}")
+
+    async def embed(self, array, series, dt_s):
+        await asyncio.sleep(0.5 if array[0, 0] == 7 else 0)
+        return np.full((2, 3), array.sum() * dt_s + len(series), dtype=np.float32)
+
+    def world_state(self):
+        return {
+            "state": self.current,
+            "source_n": 3,
+            "surprise": float("nan"),
+            "risks": {"io": 0.1},
+        }
+
+    def risks(self):
+        return [RISK]
+
+    def forecasts(self):
+        return [("cpu.user", "tick", 1_000_000, 0.5, 1.0, 2.0)]
+
+    def subscribe(self, on_raised, on_cleared):
+        self.raised, self.cleared = on_raised, on_cleared
+
+
+async def main(address, burst="100000"):
+    journal.setup()
+    service = Service()
+    service.door = await open_door(service, address, Budget(burst=float(burst)))
+    print("ready", flush=True)
+    await service.door.closed
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {error}")

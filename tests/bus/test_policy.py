@@ -1,0 +1,118 @@
+"""Strangers: what the shipped bus policy stops, and what jepad stops by itself.
+
+A real dbus-daemon reads the shipped file, with other users in the place of jepad and root,
+because user jepad need not exist here. Only root can call as somebody else.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OPEN = """<busconfig><type>system</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow receive_sender="*"/><allow own="*"/>
+<allow send_destination="*"/></policy></busconfig>"""
+CLOSED = """<busconfig><type>system</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><deny own="*"/><deny send_type="method_call"/>
+<allow send_type="signal"/><allow send_requested_reply="true" send_type="method_return"/>
+<allow send_requested_reply="true" send_type="error"/><allow receive_type="method_call"/>
+<allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
+<allow send_destination="org.freedesktop.DBus"/></policy>
+<include>{shipped}</include></busconfig>"""
+MANAGER = ("/org/jepad1", "org.jepad1.Manager")
+PROPERTIES = ("/org/freedesktop/LogControl1", "org.freedesktop.DBus.Properties")
+SET = ("string:org.freedesktop.LogControl1", "string:LogLevel", "variant:string:debug")
+
+
+@pytest.fixture
+def directory():
+    """A directory that strangers may enter."""
+    path = tempfile.mkdtemp(prefix="jepad-policy-")
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def serve(directory, text):
+    """A bus with that configuration and jepad on it; its processes and what a stranger can do."""
+    config, where = f"{directory}/conf", f"{directory}/bus"
+    Path(config).write_text(text.format(path=where, shipped=f"{directory}/shipped.conf"))
+    bus = subprocess.Popen(
+        ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    bus.stdout.readline()
+    os.chmod(where, 0o777)
+    jepad = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests/bus/server.py"), f"unix:path={where}"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert jepad.stdout.readline() == "ready\n"
+
+    def ask(user, path, interface, member, *arguments):
+        done = subprocess.run(
+            ["dbus-send", f"--bus=unix:path={where}", "--print-reply", "--dest=org.jepad1",
+             path, f"{interface}.{member}", *arguments],
+            user=user, cwd="/", capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    return (bus, jepad), ask
+
+
+def end(processes):
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.may_skip("only root can call as somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="not root")
+def test_jepad_itself_refuses_a_stranger_what_changes_it(directory):
+    processes, ask = serve(directory, OPEN)
+    try:
+        assert "JEPAD" in ask("nobody", *MANAGER, "Status", "boolean:false").upper()
+        for where, member, arguments in ((MANAGER, "Reload", ()), (PROPERTIES, "Set", SET)):
+            answer = ask("nobody", *where, member, *arguments)
+            assert "Error.AccessDenied: only root and the user of jepad" in answer
+            assert "AccessDenied" not in ask("root", *where, member, *arguments)
+    finally:
+        end(processes)
+
+
+@pytest.mark.may_skip("only root can call as somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="not root")
+def test_the_shipped_policy_stops_a_stranger_at_the_bus(directory):
+    shipped = (ROOT / "dbus/org.jepad1.conf").read_text()
+    stands_in = shipped.replace('user="root"', 'user="daemon"').replace('"jepad"', '"root"')
+    Path(f"{directory}/shipped.conf").write_text(stands_in)
+    processes, ask = serve(directory, CLOSED)
+    try:
+        for member, arguments in (
+            ("Describe", ()),
+            ("ListStreams", ()),
+            ("Status", ("boolean:true",)),
+        ):
+            assert "method return" in ask("nobody", *MANAGER, member, *arguments)
+        model = ("/org/jepad1", "org.jepad1.WorldModel")
+        assert "method return" in ask("nobody", *model, "GetWorldState")
+        get = ("string:org.jepad1.Manager", "string:State")
+        assert "running" in ask("nobody", "/org/jepad1", PROPERTIES[1], "Get", *get)
+        for where, member, arguments in ((MANAGER, "Reload", ()), (PROPERTIES, "Set", SET)):
+            answer = ask("nobody", *where, member, *arguments)
+            assert "Rejected send message" in answer
+        assert "Rejected" not in ask("daemon", *MANAGER, "Reload")
+        own = subprocess.run(
+            ["dbus-send", f"--bus=unix:path={directory}/bus", "--print-reply",
+             "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.RequestName",
+             "string:org.jepad1", "uint32:0"],
+            user="nobody", cwd="/", capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert "not allowed to own" in own.stderr
+    finally:
+        end(processes)
