@@ -131,16 +131,17 @@ def _forecasts(report: Report, field: Field, told: Sequence[Told], effort: Effor
     report.tables.append(_by_source(field, told, medians))
     figures = score.forecast_figures(told, [score.calibrated(p) for p in field.where])
     report.tables.append(
-        Table("jepad int8: intervals", columns,
-              [[k, *map(float, figures[k])] for k in ("pinball", "coverage")])
+        Table(
+            "jepad int8: intervals",
+            columns,
+            [[k, *map(float, figures[k])] for k in ("pinball", "coverage")],
+        )
     )
     _forecast_goals(report, rows, figures)
     _events(report, field, told, seasoned)
 
 
-def _by_source(
-    field: Field, told: Sequence[Told], medians: Mapping[str, Sequence[Array]]
-) -> Table:
+def _by_source(field: Field, told: Sequence[Told], medians: Mapping[str, Sequence[Array]]) -> Table:
     shown = ("EWMA", "LightGBM, lags and yesterday", "jepad int8")
     rows: list[list[str | float | int | None]] = []
     for source in sorted({p.cut.source for p in field.where}):
@@ -162,16 +163,16 @@ def _forecast_goals(
             Goal(f"MAE ÷ persistence, {h} steps", float(mine[i]), "<=", 1.0),
             Goal(f"MAE ÷ EWMA's, {h} steps", float(mine[i] / rows["EWMA"][i]), "<=", 1.0),
             Goal(f"MAE ÷ LightGBM+yesterday's, {h} steps", float(mine[i] / best[i]), "<=", 1.0),
-            Goal(f"pinball ÷ persistence's, {h} steps", float(figures["pinball"][i]), "<=", limits[i]),
+            Goal(
+                f"pinball ÷ persistence's, {h} steps", float(figures["pinball"][i]), "<=", limits[i]
+            ),
         ]
     covered = float(np.mean(figures["coverage"]))
     report.goals.append(Goal("coverage of 80 % intervals", covered, ">=", 0.77))
     report.goals.append(Goal("coverage of 80 % intervals", covered, "<=", 0.83))
 
 
-def _events(
-    report: Report, field: Field, told: Sequence[Told], trees: boosted.Boosted
-) -> None:
+def _events(report: Report, field: Field, told: Sequence[Told], trees: boosted.Boosted) -> None:
     ours = score.event_figures([t.p_rise for t in told], told)
     theirs = score.event_figures([trees.rises(p) for p in field.where], told)
     columns = ["figure", *(f"{h} steps" for h in HORIZONS)]
@@ -193,8 +194,14 @@ def _latents(report: Report, graph: Graph, field: Field) -> None:
     skill, rank = score.latent_figures(graph, field.where)
     columns = ["figure", *(f"{h} steps" for h in HORIZONS)]
     report.tables.append(
-        Table("latents", columns, [["skill over copying", *map(float, skill)],
-                                   ["effective rank of z", rank, None, None, None]])
+        Table(
+            "latents",
+            columns,
+            [
+                ["skill over copying", *map(float, skill)],
+                ["effective rank of z", rank, None, None, None],
+            ],
+        )
     )
     report.goals.append(Goal("latent skill over copy, 64 steps", float(skill[-1]), ">=", 0.30))
 
@@ -208,4 +215,6 @@ def _cost(report: Report, graph: Graph) -> None:
         now = prepare(values, np.ones(1))
         finish(now, graph(now.feeds))
         spent.append(1e3 * (time.thread_time() - began))
-    report.goals.append(Goal("ms a host-step, one core, 28 channels", float(np.median(spent)), "<=", 6))
+    report.goals.append(
+        Goal("ms a host-step, one core, 28 channels", float(np.median(spent)), "<=", 6)
+    )

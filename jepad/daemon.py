@@ -28,7 +28,8 @@ from jepad.outlook import Outlook
 from jepad.policy.alerts import Alert, Alerts
 from jepad.screen import Screen
 from jepad.service import Parts, Service
-from jepad.sources.registry import build
+from jepad.sources.registry import build, processes_of
+from jepad.sources.processes import Top
 from jepad.sources.replay import Replay, read_trace
 from jepad.sources.snapshot import Snapshot
 from jepad.telemetry import Sampler, Telemetry
@@ -56,6 +57,9 @@ async def run(args: argparse.Namespace) -> int:
         await daemon.loop(args.seconds)
         daemon.screen.last(daemon.summary(), as_json=args.json)
     return 0
+
+
+Growth = Callable[[], list[tuple[Top, float]]]  # tasks and their bytes per second
 
 
 class Daemon:
@@ -86,6 +90,7 @@ class Daemon:
             )
         )
         self.stopping = asyncio.Event()
+        self.growth: Growth = list
 
     async def loop(self, seconds: float | None) -> None:
         """Tick until told to stop, the time is up, or a trace ends."""
@@ -116,7 +121,7 @@ class Daemon:
         """Window → Forecast → Risk → Alert, and tell the doors."""
         window = self.telemetry.window(HISTORY)
         forecast = self.outlook.update(window)
-        risks = risk.assess(window, forecast, self.limits)
+        risks = risk.assess(window, forecast, self.limits, _fastest(self.growth()))
         self.service.take(risks)
         self.alerts.update(risks, int(window.t_ns[-1]))
         if self.door:
@@ -180,8 +185,11 @@ async def _daemon(
 ) -> AsyncIterator[Daemon]:
     """Start in the order of the data's path, stop in the reverse."""
     async with contextlib.AsyncExitStack() as stack:
-        sampler, interval_s = _sampler(args, settings)
-        daemon = Daemon(sampler, settings, places, interval_s)
+        if args.replay:
+            trace = read_trace(args.replay, args.trace)
+            daemon = Daemon(Replay(trace), settings, places, trace.dt_s)
+        else:
+            daemon = _live(settings, places, stack)
         stack.callback(daemon.telemetry.close)
         stack.callback(daemon.outlook.close)
         _on_signals(daemon)
@@ -211,8 +219,8 @@ async def _replay_once(
     args: argparse.Namespace, settings: config.Config, places: paths.Places
 ) -> int:
     """The whole trace into the ring, one forecast from its end."""
-    sampler, interval_s = _sampler(args, settings)
-    daemon = Daemon(sampler, settings, places, interval_s)
+    trace = read_trace(args.replay, args.trace)
+    daemon = Daemon(Replay(trace), settings, places, trace.dt_s)
     try:
         with contextlib.suppress(NotReady):
             while True:
@@ -233,14 +241,27 @@ async def _replay_once(
         shutil.rmtree(places.runtime)
 
 
-def _sampler(args: argparse.Namespace, settings: config.Config) -> tuple[Sampler, float]:
-    if args.replay:
-        trace = read_trace(args.replay, args.trace)
-        return Replay(trace), trace.dt_s
+def _live(
+    settings: config.Config, places: paths.Places, stack: contextlib.AsyncExitStack
+) -> Daemon:
+    """A daemon on the sources of this machine."""
     interval_s, disabled = settings.daemon.interval_s, settings.sources.disable
     build(paths.Roots(), disabled)  # raises for a name that is none
     sources = [s for s in build(paths.Roots()) if s.name not in disabled]
-    return Snapshot(sources, interval_s), interval_s
+    snapshot = Snapshot(sources, interval_s)
+    stack.callback(snapshot.close)
+    daemon = Daemon(snapshot, settings, places, interval_s)
+    processes = processes_of(sources)
+    if processes:
+        daemon.growth = processes.growth
+    return daemon
+
+
+def _fastest(growth: list[tuple[Top, float]]) -> risk.Grower | None:
+    if not growth:
+        return None
+    task, bytes_per_s = max(growth, key=lambda pair: pair[1])
+    return risk.Grower(f"{task.comm}[{task.pid}]", task.cgroup, bytes_per_s)
 
 
 def _supervisor(settings: config.Config, places: paths.Places) -> Supervisor:

@@ -6,13 +6,15 @@ Owns: the wording of values and the JSON of a forecast. Does not know where it c
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 
 from jepad.records import Forecast, Risk
 
 _STEPS = ((1 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki"))
 _SHARES = {"us/s": 1e-4, "ms/s": 1e-1, "tick/s": 1.0}  # to per cent of one core or of the time
-_BYTES = {"KiB": 1024.0, "bytes": 1.0, "sector": 512.0}
+_BYTES = {"B": 1.0, "KiB": 1024.0, "sector": 512.0, "page": float(os.sysconf("SC_PAGE_SIZE"))}
+_WORDS = {"degC": "°C", "J/s": "W", "event/s": "/s", "packet/s": "packets/s"}
 
 
 def quantity(value: float, unit: str) -> str:
@@ -25,7 +27,7 @@ def quantity(value: float, unit: str) -> str:
     if base in _BYTES:
         return _scaled(value * _BYTES[base]) + per
     digits = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{digits} {unit}".rstrip()
+    return f"{digits} {_WORDS.get(unit, unit)}".rstrip()
 
 
 def _scaled(size: float) -> str:

@@ -127,7 +127,7 @@ def test_an_unknown_setting_ends_with_2(tmp_path):
 
 
 def test_replay_once_forecasts_from_a_recorded_trace(tmp_path):
-    trace = FIXTURES / "traces" / "host_1hz.csv.gz"
+    trace = FIXTURES / "traces" / "memory_stall_1hz.csv.gz"
     done = jepad(tmp_path, "--replay", str(trace), "--once", "--json")
     assert done.returncode == 0, done.stderr
     got = json.loads(done.stdout)

@@ -16,10 +16,10 @@ from jepad.view import finite, quantity, risk_json, risk_line, span
         (2048, "sector/s", "1.0 MiB/s"),
         (250_000, "us/s", "25.0 %"),
         (150, "tick/s", "150.0 %"),
-        (61.25, "°C", "61.2 °C"),
-        (12345.6, "1/s", "12,346 1/s"),
+        (61.25, "degC", "61.2 °C"),
+        (12345.6, "event/s", "12,346 /s"),
         (math.nan, "KiB", "—"),
-        (0, "bytes", "0 B"),
+        (0, "B", "0 B"),
     ],
 )
 def test_quantities(value, unit, words):

@@ -22,6 +22,7 @@ __all__ = ["LIBRARY", "Message", "MessageFlag", "MessageType", "Variant"]
 
 CHOICES = {"dbus-fast": "dbus_fast", "dbus-next": "dbus_next"}
 HEADER_BYTES = 16  # fixed part; the array of fields follows
+UNIX_FDS = 9  # the code of that header field
 _LITTLE, _BIG = ord("l"), ord("B")
 _KNOWN_FLAGS = 0x7
 
@@ -89,6 +90,13 @@ def count_fds(frame: bytearray) -> int:
 
     Neither library keeps that number, and descriptors must go to the message they came with.
     """
+    try:
+        return _unix_fds(frame)
+    except IndexError as error:
+        raise ValueError("header fields end early") from error
+
+
+def _unix_fds(frame: bytearray) -> int:
     order = _order(frame)
     at, end = HEADER_BYTES, HEADER_BYTES + int.from_bytes(frame[12:16], order)
     while at < end:
@@ -100,7 +108,7 @@ def count_fds(frame: bytearray) -> int:
             continue
         at += -at & 3
         value = int.from_bytes(frame[at : at + 4], order)
-        if code == 9 and signature == b"u":
+        if code == UNIX_FDS and signature == b"u":
             return value
         at += 4 if signature == b"u" else 5 + value
     return 0

@@ -19,6 +19,7 @@ import zmq.asyncio
 
 from jepad.engine import wire
 from jepad.errors import EngineError, JepadError, ModelError, NotReady, SettingError
+from jepad.heads.prepare import CONTEXT
 from jepad.records import Floats, Floats32
 
 R = TypeVar("R", bound=wire.Reply)
@@ -133,8 +134,8 @@ def _window(values: Floats, series: Sequence[str]) -> wire.Array:
     """Refused here what the engine would refuse, before it costs a copy on the wire."""
     if values.ndim != 2 or values.shape[1] != len(series):
         raise SettingError(f"values of shape {values.shape} do not match {len(series)} series")
-    if not 0 < len(values) <= wire.MAX_STEPS or not 0 < len(series) <= wire.MAX_CHANNELS:
+    if not values.size or len(series) > wire.MAX_CHANNELS:
         raise SettingError(
-            f"a window of {values.shape} is empty or above {wire.MAX_STEPS} x {wire.MAX_CHANNELS}"
+            f"a window of shape {values.shape} is empty or has over {wire.MAX_CHANNELS} series"
         )
-    return wire.pack(values.astype(np.float32))
+    return wire.pack(values[-CONTEXT:].astype(np.float64))

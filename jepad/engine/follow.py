@@ -19,15 +19,26 @@ class Follower:
 
     def stream(self) -> Stream | None:
         """None while there is none that can be trusted; a dead writer's stays open."""
-        if self._stream is not None and self._stream.state == "retired":
-            self.close()
-        if self._stream is None:
-            try:
-                self._stream = Stream(self._prefix, self._name)
-                self.reason = ""
-            except (NotFound, RingError) as error:
-                self.reason = str(error)
+        current = self._stream
+        if current is None or current.state != "live":
+            self._look(current)
         return self._stream
+
+    def _look(self, current: Stream | None) -> None:
+        """Take what has this name now, unless it is what we have."""
+        if current is not None and current.state == "retired":
+            self.close()
+            current = None
+        try:
+            found = Stream(self._prefix, self._name)
+        except (NotFound, RingError) as error:
+            self.reason = str(error)
+            return
+        if current is not None and found.header.generation == current.header.generation:
+            found.close()
+            return
+        self.close()
+        self._stream, self.reason = found, ""
 
     def close(self) -> None:
         """Unmap it."""

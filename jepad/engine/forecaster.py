@@ -81,7 +81,7 @@ class Forecaster:
 
     def _step(self, fresh: int) -> list[Scale]:
         """Move on; those whose turn it is to ask the model."""
-        self.fast.step(self.recent.fast(), fresh)
+        self.fast.step(self.recent.fast(), self.recent.rows[-fresh:])
         scales = [self.fast] if self.pace.due() else []
         self._since_slow += fresh
         steps = self._since_slow // DECIMATION
@@ -89,7 +89,7 @@ class Forecaster:
             self._since_slow, self._far = 0, None
             slow = self.recent.slow()
             self._slow_ready = slow.shape[1] >= SHORTEST
-            self.slow.step(slow, min(steps, slow.shape[1]))
+            self.slow.step(slow, slow.T[-steps:])
             scales += [self.slow] if self._slow_ready else []
         return scales
 

@@ -22,16 +22,16 @@ class OnnxBackend:
         self._session = ort.InferenceSession(
             _verified(path, digest), _options(), providers=["CPUExecutionProvider"]
         )
-        self._inputs = {i.name for i in self._session.get_inputs()}
+        self.inputs = {i.name for i in self._session.get_inputs()}
         self._outputs = [o.name for o in self._session.get_outputs()]
 
     def infer(self, feeds: Arrays) -> Arrays:
         """Run the graph once."""
-        missing = self._inputs - feeds.keys()
+        missing = self.inputs - feeds.keys()
         if missing:
             raise EngineError(f"the model wants inputs {sorted(missing)}: is it of this version?")
         try:
-            values = self._session.run(self._outputs, {name: feeds[name] for name in self._inputs})
+            values = self._session.run(self._outputs, {name: feeds[name] for name in self.inputs})
         except Exception as error:
             raise EngineError(f"the model failed: {error}") from error
         return dict(zip(self._outputs, values, strict=True))

@@ -18,6 +18,8 @@ CONTEXT = 128
 DECIMATION = 10
 #: Faster telemetry is read at this step: the model's fast scale.
 STEP_S = 1.0
+#: No rate or gauge of a machine is so large; one such value would spoil a channel's statistics.
+ABSURD = 1e18
 
 
 class Recent:
@@ -77,6 +79,7 @@ class Recent:
         )
         _, t_ns, values = rates(strided)
         fresh = values if self.last_n < 0 else values[1:]
+        fresh[~(np.abs(fresh) < ABSURD)] = np.nan
         self.rows = np.concatenate([self.rows, fresh])[-CONTEXT * DECIMATION :]
         self.last_n, self.t_ns = window.last_n, int(t_ns[-1])
         return len(fresh)

@@ -46,13 +46,13 @@ class Scale:
         self._blend = Blend(channels, HORIZONS)
         self._unscored = 0
 
-    def step(self, context: Floats, fresh: int) -> None:
-        """context [C, T]: the newest `fresh` columns have come since the last step."""
-        for row in context.T[-fresh:]:
+    def step(self, context: Floats, fresh: Floats) -> None:
+        """context [C, T] now; fresh [K, C], the rows that came since the last step."""
+        for row in fresh:
             self._running.update(row)
         self.context = context
-        self.age += fresh
-        self._unscored += fresh
+        self.age += len(fresh)
+        self._unscored += len(fresh)
 
     def job(self, deadline_ns: int, heard: Callable[[Output | JepadError], None]) -> Job:
         """The model's turn."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
+
 from jepad import journal
 from jepad.engine import onnx
 from jepad.engine.server import Options, Server
@@ -19,6 +21,8 @@ NO_MODEL = "none"
 def serve(args: argparse.Namespace) -> None:
     """Until stopped; JepadError says why it could not be."""
     journal.setup("jepad-engine")
+    # Anybody's numbers come in; what overflows becomes "unknown" further on, and no news.
+    np.seterr(all="ignore")
     backend = None
     if args.model != NO_MODEL:
         files = store.load(args.model or None)

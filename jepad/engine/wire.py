@@ -18,7 +18,7 @@ from jepad.errors import EngineError
 
 #: Larger messages are dropped by ZeroMQ itself, before they cost memory here.
 MAX_MESSAGE_BYTES = 1 << 20
-MAX_STEPS = 4096
+MAX_STEPS = 1024  # the newest 128 count
 MAX_CHANNELS = 64
 MAX_DT_S = 86_400.0
 

@@ -98,9 +98,11 @@ def _guesses(
     level, slope, lag = tracks
     damped = (1 - 0.97**h) / 0.03  # steps the trend still runs
     back = origins[None] + h - (lag * -(-h // lag))[:, None]
-    return np.stack([
-        x[:, origins],
-        level[:, origins],
-        x[:, origins] + slope[:, origins] * damped,
-        np.take_along_axis(x, np.clip(back, 0, x.shape[1] - 1), 1),
-    ])
+    return np.stack(
+        [
+            x[:, origins],
+            level[:, origins],
+            x[:, origins] + slope[:, origins] * damped,
+            np.take_along_axis(x, np.clip(back, 0, x.shape[1] - 1), 1),
+        ]
+    )

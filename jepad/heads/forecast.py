@@ -42,5 +42,3 @@ def finish(prepared: Prepared, outputs: Mapping[str, NDArray[np.float32]]) -> Ou
         z_hat=np.nan_to_num(outputs["z_hat"]),
         usable=spoken,
     )
-
-

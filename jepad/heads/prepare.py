@@ -176,10 +176,6 @@ def _inputs(f: _Filled, ordered: Floats32, level: Floats32, scale: Floats32) -> 
     return out
 
 
-def _log(value: Array) -> Array:
-    return np.clip(np.log(np.maximum(value, 1e-9)), -6, 6) / 2
-
-
 def _stats(
     f: _Filled,
     ordered: Floats32,
@@ -203,22 +199,27 @@ def _stats(
     ]
     signs = np.diff(f.rel, axis=1) / scale[:, :1]
     turns = (signs[:, 1:] * signs[:, :-1]).mean(1) / ((signs**2).mean(1) + 1e-6)
-    columns = [
-        *(np.arcsinh(d / level) for d in distances),
-        *(_log(scale[:, i] / level) for i in range(len(HORIZONS))),
-        _log(step[:, -8:].mean(1) / scale[:, 0] + 1e-3),
-        _log(step[:, -32:].mean(1) / scale[:, 0] + 1e-3),
+    ratios = [
+        *(scale[:, i] / level for i in range(len(HORIZONS))),
+        step[:, -8:].mean(1) / scale[:, 0] + 1e-3,
+        step[:, -32:].mean(1) / scale[:, 0] + 1e-3,
+        np.where(known, level / deviation, 1),
+    ]
+    others = [
         (step == 0).mean(1),
         (step[:, -4:] == 0).mean(1),
         turns,
         f.ok.mean(1),
-        known.astype(np.float32),
+        known,
         np.arcsinh(np.where(known, (f.last - np.nan_to_num(mean)) / deviation, 0)),
-        _log(np.where(known, level / deviation, 1)),
-        extra[:, 0],
-        extra[:, 1],
     ]
-    return np.nan_to_num(np.clip(np.stack(columns, 1), -12, 12)).astype(np.float32)
+    columns = [
+        np.arcsinh(np.stack(distances, 1) / level[:, None]),
+        np.clip(np.log(np.maximum(np.stack(ratios, 1), 1e-9)), -6, 6) / 2,
+        np.stack(others, 1),
+        extra,
+    ]
+    return np.nan_to_num(np.clip(np.concatenate(columns, 1), -12, 12)).astype(np.float32)
 
 
 def _anchors(
@@ -236,10 +237,18 @@ def _anchors(
     long_slope = (means[16] - means[128]) / 56
     historic = np.where(np.isfinite(past_mean), past_mean - f.last, means[128])
     guesses = [
-        *(np.broadcast_to(g[:, None], back.shape) for g in (
-            means[4], means[16], means[64], means[128], _median(f.rel, 16),
-            (ordered[:, 63] + ordered[:, 64]) / 2, historic,
-        )),
+        *(
+            np.broadcast_to(g[:, None], back.shape)
+            for g in (
+                means[4],
+                means[16],
+                means[64],
+                means[128],
+                _median(f.rel, 16),
+                (ordered[:, 63] + ordered[:, 64]) / 2,
+                historic,
+            )
+        ),
         np.take_along_axis(f.rel, back, 1),
         slope[:, None] * steps,
         long_slope[:, None] * steps,
@@ -247,5 +256,3 @@ def _anchors(
     ]
     out = np.stack(guesses, 2) / scale[:, :, None]
     return np.clip(np.nan_to_num(out), -_CLIP, _CLIP).astype(np.float32)
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from jepad.records import Floats, Forecast, Risk, Window
 
 _Z90 = 1.2816  # standard normal quantile of .9
 _KIB = 1024.0
+_MENTIONED = 64 * 1024.0  # bytes/s; slower growth explains nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,15 @@ class Trend:
     now: float
     slope: float  # per second
     sd: float  # of the slope
+
+
+@dataclass(frozen=True, slots=True)
+class Grower:
+    """A task that takes memory."""
+
+    name: str  # "firefox[1234]"
+    unit: str  # its cgroup; "" when unknown
+    bytes_per_s: float
 
 
 def low_watermark_kib(zoneinfo: str, page_kib: int = 4) -> float:
@@ -56,9 +66,14 @@ def trend(t_s: Floats, values: Floats, span_s: float = 10.0) -> Trend | None:
     return Trend(float(x[-1]), slope, max(error, abs(slope - whole), 1e-9))
 
 
-def assess(window: Window, forecast: Forecast | None, limits: Limits) -> list[Risk]:
-    """Risks of memory, io and cpu stalls within the horizon; a domain with no data is left out."""
-    found = [_memory(window, forecast, limits)]
+def assess(
+    window: Window, forecast: Forecast | None, limits: Limits, grower: Grower | None = None
+) -> list[Risk]:
+    """Risks of memory, io and cpu stalls within the horizon; a domain with no data is left out.
+
+    `grower` is the task whose memory grows fastest, where tasks are known."""
+    memory = _memory(window, forecast, limits)
+    found = [_blamed(memory, window, grower) if memory else None]
     found += [_stall(domain, window, forecast, limits) for domain in ("io", "cpu")]
     return [risk for risk in found if risk is not None]
 
@@ -85,16 +100,25 @@ def _shortage(window: Window, limits: Limits) -> Risk | None:
     eta = room / -line.slope if line.slope < 0 else math.inf
     z = (-room / limits.horizon_s - line.slope) / line.sd
     probability = _normal(z) if eta <= 4 * limits.horizon_s else 0.0
-    unit, growth = _fastest_growing(window, t_s)
     what = key.removeprefix("mem.")
     cause = (
         f"{what} is {line.now / _KIB:,.0f} MiB and changes by {line.slope / _KIB:+,.1f} MiB/s"
         f"; the low watermark is {floor / _KIB:,.0f} MiB"
     )
-    if growth > 0:
-        cause += f"; {unit} grows by {growth / _KIB / _KIB:,.1f} MiB/s"
     evidence = {key: line.now, f"{key} per s": line.slope}
-    return Risk("memory", probability, eta, limits.horizon_s, unit, cause, evidence)
+    return Risk("memory", probability, eta, limits.horizon_s, "", cause, evidence)
+
+
+def _blamed(risk: Risk, window: Window, grower: Grower | None) -> Risk:
+    """The risk with the unit that takes the memory: the fastest growing task's, else cgroup."""
+    unit, growth = _fastest_growing(window, _seconds(window))
+    name = unit
+    if grower and grower.bytes_per_s > 0:
+        unit, name, growth = grower.unit or unit or grower.name, grower.name, grower.bytes_per_s
+    if growth < _MENTIONED:
+        return risk
+    cause = f"{risk.cause}; {name} grows by {growth / _KIB / _KIB:,.1f} MiB/s"
+    return replace(risk, unit=unit, cause=cause)
 
 
 def _stall(domain: str, window: Window, forecast: Forecast | None, limits: Limits) -> Risk | None:
@@ -108,12 +132,11 @@ def _stall(domain: str, window: Window, forecast: Forecast | None, limits: Limit
     share = now or 0.0
     if share >= limits.stall_share:
         probability, eta = 1.0, 0.0
-    unit = _fastest_growing(window, _seconds(window))[0] if domain == "memory" else ""
     cause = f"tasks stalled on {domain} {share:.0%} of the last 5 s"
     if ahead and eta:
         cause += f"; forecast: {ahead[0]:.0%} to pass {limits.stall_share:.0%}"
     evidence = {name: share}
-    return Risk(domain, probability, eta, limits.horizon_s, unit, cause, evidence)
+    return Risk(domain, probability, eta, limits.horizon_s, "", cause, evidence)
 
 
 def _exceeds(forecast: Forecast, name: str, limits: Limits) -> tuple[float, float] | None:

@@ -51,11 +51,17 @@ def season_of(history: History | None, last: Array, level: Floats32) -> Season:
     guesses = tuple(np.where(seen, g, 0) for g in (first[:, at], smooth, week[:, at], shifted))
     parts = [np.arcsinh(_pooled(d) / level[:, None]) for d in (first, mean, week)]
     parts.append(np.log1p(spread[:, at] / level[:, None]))
-    flags = np.stack([
-        whole[:, 0], whole[:, -1], whole.mean(1), seen[:, 0],
-        np.log1p(np.abs(first[:, now].mean(1)) / level),
-        np.log1p(np.abs(mean[:, now].mean(1)) / level),
-    ], 1)
+    flags = np.stack(
+        [
+            whole[:, 0],
+            whole[:, -1],
+            whole.mean(1),
+            seen[:, 0],
+            np.log1p(np.abs(first[:, now].mean(1)) / level),
+            np.log1p(np.abs(mean[:, now].mean(1)) / level),
+        ],
+        1,
+    )
     feed = np.concatenate([*parts, flags], 1) * seen
     return Season(guesses, np.clip(feed, -12, 12).astype(np.float32))
 

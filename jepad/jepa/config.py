@@ -22,7 +22,7 @@ class Shape:
     horizons: tuple[int, ...] = (1, 4, 16, 64)
     width: int = 128
     heads: int = 4
-    mlp_ratio: int = 4
+    mlp_ratio: int = 2
     time_blocks: int = 3
     predictor_blocks: int = 2
 
@@ -40,8 +40,10 @@ class Schedule:
     warmup: int = 200
     peak: float = 1e-3  # learning rate
     decay: float = 0.02  # weight decay
-    momentum: float = 0.995  # of the EMA target, at the start; 1 at the end
-    latent: float = 0.3  # weight of the latent loss
+    #: Of the EMA target. Constant: as the learning rate fades, the target catches up, and the
+    #: encoder that ships speaks the latents its predictor learned.
+    momentum: float = 0.996
+    latent: float = 1.0  # weight of the latent loss
     event: float = 0.1  # weight of the event loss
     clip: float = 1.0
     seed: int = 0

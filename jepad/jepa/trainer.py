@@ -39,7 +39,10 @@ class Trainer:
         self.model = WorldModel(shape)
         self.target = TargetEncoder(self.model.encoder)
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=schedule.peak, betas=(0.9, 0.98), weight_decay=schedule.decay
+            self.model.parameters(),
+            lr=schedule.peak,
+            betas=(0.9, 0.98),
+            weight_decay=schedule.decay,
         )
         self.step = 0
 
@@ -48,10 +51,6 @@ class Trainer:
         s = self.schedule
         warm = min(1.0, (self.step + 1) / max(s.warmup, 1))
         return s.peak * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
-
-    def momentum(self, done: float) -> float:
-        """EMA momentum: from the schedule's to 1 along a cosine."""
-        return 1 - (1 - self.schedule.momentum) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
     def learn(self, batch: Batch, done: float | None = None) -> dict[str, float]:
         """One step; `done` is the share of the training behind us, by default by steps."""
@@ -65,7 +64,7 @@ class Trainer:
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
         self.optimiser.step()
-        self.target.follow(self.model.encoder, self.momentum(done))
+        self.target.follow(self.model.encoder, s.momentum)
         self.step += 1
         return {"total": float(total.detach())} | {k: float(v.detach()) for k, v in terms.items()}
 

@@ -37,7 +37,9 @@ LIMITS = (
 )
 
 
-def story(directories: Sequence[str], traces: Sequence[Trace], run: Mapping[str, float]) -> dict[str, object]:
+def story(
+    directories: Sequence[str], traces: Sequence[Trace], run: Mapping[str, float]
+) -> dict[str, object]:
     """What can be said before measuring."""
     held = held_out(traces)
     trained = sorted({c.key for c in dataset.training(traces)})

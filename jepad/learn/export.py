@@ -27,7 +27,9 @@ OUTPUTS = ("quantiles", "p_rise", "z", "z_hat")
 Arrays = dict[str, NDArray[np.float32]]
 
 
-def export(model: WorldModel, example: Feeds, directory: str, story: Mapping[str, object]) -> dict[str, object]:
+def export(
+    model: WorldModel, example: Feeds, directory: str, story: Mapping[str, object]
+) -> dict[str, object]:
     """Write the three files into `directory`, each replaced atomically; returns the card."""
     os.makedirs(directory, exist_ok=True)
     graph = Exported(model.float().eval())
@@ -38,7 +40,10 @@ def export(model: WorldModel, example: Feeds, directory: str, story: Mapping[str
         weights = os.path.join(scratch, WEIGHTS)
         save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, weights)
         card = dict(story) | {
-            "checks": {"onnx": difference(graph, example, whole), "int8": difference(graph, example, small)},
+            "checks": {
+                "onnx": difference(graph, example, whole),
+                "int8": difference(graph, example, small),
+            },
             "bytes": {GRAPH: os.path.getsize(small), WEIGHTS: os.path.getsize(weights)},
             "files": {GRAPH: digest(small), WEIGHTS: digest(weights)},
         }
@@ -54,7 +59,10 @@ def export(model: WorldModel, example: Feeds, directory: str, story: Mapping[str
 
 def to_onnx(graph: Exported, example: Feeds, path: str) -> None:
     """fp32, with batch and channels free."""
-    free = {0: torch.export.Dim("batch", min=1, max=4096), 1: torch.export.Dim("channels", min=1, max=4096)}
+    free = {
+        0: torch.export.Dim("batch", min=1, max=4096),
+        1: torch.export.Dim("channels", min=1, max=4096),
+    }
     torch.onnx.export(
         graph,
         tuple(example),

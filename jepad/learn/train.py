@@ -110,8 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         trainer = train(plan)
         traces = dataset.load(plan.data)
-        story = card.story(plan.data, traces, {"seed": plan.seed, "minutes": plan.minutes,
-                                               "steps": trainer.step})
+        story = card.story(
+            plan.data, traces, {"seed": plan.seed, "minutes": plan.minutes, "steps": trainer.step}
+        )
         made = export.export(trainer.model, card.example(traces), plan.out, story)
         made = card.measure(plan.out, traces)
     except JepadError as e:

@@ -124,7 +124,9 @@ class Sampler:
         rng = self._rng
         path, (b, c, _) = w.path, w.path.shape
         short = np.where(rng.random(b) < 0.15, rng.integers(0, CONTEXT - 15, b), 0)
-        path[np.broadcast_to((np.arange(path.shape[2]) < short[:, None])[:, None], path.shape)] = np.nan
+        path[np.broadcast_to((np.arange(path.shape[2]) < short[:, None])[:, None], path.shape)] = (
+            np.nan
+        )
         for i in np.flatnonzero(rng.random(b) < 0.08):
             lost = rng.random((c, CONTEXT - 1)) < rng.uniform(0.02, 0.4)
             path[i, :, : CONTEXT - 1][lost] = np.nan
@@ -135,7 +137,9 @@ class Sampler:
         if days is not None:
             kept = np.where(rng.random(b) < 0.4, rng.integers(0, DAYS + 1, b), DAYS)
             kept = np.where(rng.random(b) < 0.1, 0, kept)
-            days[np.broadcast_to((np.arange(DAYS) >= kept[:, None])[:, None, :, None], days.shape)] = np.nan
+            days[
+                np.broadcast_to((np.arange(DAYS) >= kept[:, None])[:, None, :, None], days.shape)
+            ] = np.nan
         sign = np.where(rng.random((b, c)) < 0.08, -1, 1).astype(np.float32)
         offset = np.where(rng.random((b, c)) < 0.15, rng.normal(size=(b, c)) * 4, 0)
         offset = (offset * np.nan_to_num(np.nanstd(path[..., :CONTEXT], axis=2))).astype(np.float32)
@@ -164,5 +168,7 @@ def futures(w: Windows, prepared: Prepared) -> tuple[Floats32, Floats32, Floats3
     actual = np.stack([after[..., h - 1] for h in HORIZONS], -1)
     above = np.stack([np.fmax.reduce(after[..., :h], axis=-1) for h in HORIZONS], -1)
     rises = (above > prepared.q97[..., None]).astype(np.float32)
-    known = np.isfinite(above) & (prepared.last <= prepared.q97)[..., None] & prepared.usable[..., None]
+    known = (
+        np.isfinite(above) & (prepared.last <= prepared.q97)[..., None] & prepared.usable[..., None]
+    )
     return actual, rises, known.astype(np.float32)

@@ -1,11 +1,14 @@
 """The seam: which library, and bytes to messages and back under either of them."""
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jepad.bus import address, seam
 from jepad.bus.variants import unwrap, wrap, wrap_all
@@ -78,6 +81,32 @@ def test_nothing_else_imports_a_library():
 def test_what_is_no_dbus_is_told_apart(frame):
     with pytest.raises(ValueError, match="not a D-Bus message"):
         seam.sizes(bytearray(frame))
+
+
+FRAME = seam.encode(
+    seam.Message(
+        destination=":1.5",
+        path="/a",
+        interface="a.b",
+        member="M",
+        serial=9,
+        unix_fds=[3],
+        signature="sta{sv}h",
+        body=["cpu", 1, {"x": seam.Variant("as", ["y"])}, 0],
+    )  # fmt: skip
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_frame_is_a_value_error_or_a_message(data):
+    frame = bytearray(FRAME)
+    for _ in range(data.draw(st.integers(1, 4))):
+        frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    del frame[data.draw(st.integers(16, len(frame))) :]
+    for read in (seam.sizes, seam.count_fds, seam.decode, seam.decode_header):
+        with contextlib.suppress(ValueError):
+            read(bytearray(frame))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ class Manager(ServiceInterface):
 
     @dbus_method()
     def Describe(self) -> "s":
-        return json.dumps({"state": "running", "version": "0"})
+        known = {"pid": 7, "engine": "running", "sources": [], "risks": []}
+        return json.dumps({"state": self._state, "version": "0", **known})
 
     @dbus_method()
     def Status(self, colour: "b") -> "s":

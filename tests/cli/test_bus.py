@@ -15,7 +15,7 @@ MANAGER = "org.jepad1.Manager"
 
 def test_the_session_bus_is_found_by_its_address(on_bus):
     found = Client()
-    assert found.call(MANAGER, "Describe") == ['{"state": "running", "version": "0"}']
+    assert found.call(MANAGER, "Describe")[0].startswith('{"state": "running"')
     assert found.which == "session"
 
 

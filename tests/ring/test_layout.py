@@ -52,7 +52,9 @@ def test_the_c_header_is_the_table(tmp_path):
     header = (REPO / "libjepad" / "jepad_shm.h").read_text()
     for struct, fields in TABLES.items():
         asserted = re.findall(rf"JEPAD_AT\({struct}, (\w+), (0x\w+)\)", header)
-        assert [(name, int(at, 16)) for name, at in asserted] == [(f.name, f.offset) for f in fields]
+        assert [(name, int(at, 16)) for name, at in asserted] == [
+            (f.name, f.offset) for f in fields
+        ]
 
 
 def test_the_manual_page_is_the_table():

@@ -1,4 +1,4 @@
-"""Reading: newest, next, a window, waiting, being lapped; and objects that are not to be trusted."""
+"""Reading: newest, next, a window, waiting, being lapped; and objects nobody vouches for."""
 
 import gc
 import importlib.util
@@ -59,7 +59,7 @@ def test_the_newest_record_is_seen_in_place(writer, stream):
         assert (f.n, f.t_ns, f.flags, f.array.tolist()) == (2, 102, 0, [2, -2])
         with pytest.raises(ValueError, match="read-only"):
             f.array[0] = 1
-        with pytest.raises(ValueError, match="WRITEABLE|writeable"):
+        with pytest.raises(ValueError, match=r"WRITEABLE|writeable"):
             f.array.flags.writeable = True
 
 
@@ -71,9 +71,14 @@ def test_an_overwritten_record_is_lapped_at_exit(writer, stream):
 
 def test_what_a_block_raised_over_a_torn_record_becomes_lapped(writer, stream):
     publish(writer, range(1))
-    with pytest.raises(Lapped) as caught, stream.latest() as f:
-        publish(writer, range(1, 9))
-        raise KeyError(f.n)
+
+    def use():
+        with stream.latest() as f:
+            publish(writer, range(1, 9))
+            raise KeyError(f.n)
+
+    with pytest.raises(Lapped) as caught:
+        use()
     assert isinstance(caught.value.__context__, KeyError)
 
 
@@ -154,7 +159,7 @@ def test_windows_are_whole_while_the_writer_runs(prefix):
     if pid == 0:
         w = Writer.create(prefix, layout)
         while True:
-            n = w.publish(np.full(64, float(Stream(prefix, "telemetry").head + 1)), 0)
+            w.publish(np.full(64, float(Stream(prefix, "telemetry").head + 1)), 0)
     try:
         while not listing(prefix):
             pass
@@ -305,7 +310,7 @@ def test_a_head_that_lies_harms_nobody(prefix):
         put(prefix, changed(head=head))
         s = Stream(prefix, "golden")
         rows, *_ = s.window(8)
-        assert len(rows) in {0, 4}
+        assert len(rows) in {0, 1, 4}
         if head < 2:
             assert s.read(n=1, timeout=0) is None
         else:

@@ -176,7 +176,7 @@ def test_a_lock_file_that_others_can_open_is_refused(prefix, layout):
 def test_a_name_squatted_by_another_user_is_an_error(prefix, layout, as_user, suffix):
     path = f"/dev/shm/{prefix}.telemetry{suffix}"
     assert as_user(lambda: os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))) == "None"
-    with pytest.raises(RingError, match="not trusted|another user|private"):
+    with pytest.raises(RingError, match=r"not trusted|another user|private"):
         Writer.create(prefix, layout)
 
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import tempfile
 
 import pytest
 
@@ -33,15 +34,17 @@ def traces():
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree():
     """Roots of a writable copy of the fixture trees, with a task that has a graphics card open."""
-    for name in ("proc", "sys", "run"):
-        shutil.copytree(FIXTURES / name, tmp_path / name)
-    (tmp_path / "proc/2077/fd").mkdir()
-    os.symlink("/dev/dri/renderD128", tmp_path / "proc/2077/fd/5")
-    for name in ("proc", "sys", "run", "dev"):
-        (tmp_path / name).mkdir(exist_ok=True)
-    return Roots(*(str(tmp_path / name) for name in ("proc", "sys", "run", "dev")))
+    # In memory: a hundred small files a test are slow on a busy disk.
+    with tempfile.TemporaryDirectory(prefix="jepad-test-tree-", dir="/dev/shm") as name:
+        root = pathlib.Path(name)
+        for part in ("proc", "sys", "run"):
+            shutil.copytree(FIXTURES / part, root / part, copy_function=shutil.copyfile)
+        (root / "proc/2077/fd").mkdir()
+        os.symlink("/dev/dri/renderD128", root / "proc/2077/fd/5")
+        (root / "dev").mkdir()
+        yield Roots(*(str(root / part) for part in ("proc", "sys", "run", "dev")))
 
 
 @pytest.fixture

@@ -1,0 +1,127 @@
+"""Answers, and refusals that say what there is instead."""
+
+import asyncio
+import json
+import os
+
+import numpy as np
+import pytest
+
+from jepad import config
+from jepad.errors import NotFound, NotReady, SettingError
+from jepad.outlook import Outlook
+from jepad.policy.alerts import Alerts
+from jepad.records import Risk, Sample, Series, SourceState
+from jepad.service import Parts, Service
+from jepad.telemetry import Telemetry
+
+
+class Machine:
+    """Two series that only move in time."""
+
+    series = (Series("cpu.busy", "tick", "counter"), Series("mem.MemAvailable", "KiB", "gauge"))
+    states = (SourceState("cpu", "ok", 2, 1e-4, 5, 1, "stat: short"),)
+
+    def __init__(self):
+        self.n = 0
+
+    def take(self):
+        self.n += 1
+        return Sample(self.n * 10**9, np.array([self.n * 20.0, 8e6 - self.n]))
+
+    def redescribe(self):
+        return False
+
+
+@pytest.fixture
+def parts(prefix):
+    telemetry = Telemetry(Machine(), prefix, config.Ring(telemetry_slots=256), 1.0)
+
+    async def reload():
+        raise SettingError("no")
+
+    yield Parts(
+        prefix=prefix,
+        telemetry=telemetry,
+        outlook=Outlook(prefix, ["*"]),
+        alerts=Alerts(config.Risk()),
+        engine=None,
+        engine_state=lambda: "restarting",
+        reload=reload,
+    )
+    telemetry.retire()
+
+
+@pytest.fixture
+def service(parts):
+    for _ in range(40):
+        parts.telemetry.tick()
+    parts.outlook.update(parts.telemetry.window(64))
+    return Service(parts)
+
+
+def test_before_the_first_forecast(parts):
+    service = Service(parts)
+    assert service.state() == "starting"
+    with pytest.raises(NotReady, match="no forecast yet"):
+        service.predict("cpu", 0, {})
+    assert service.forecasts() == []
+    assert json.loads(service.describe())["state"] == "starting"
+    assert "none yet" in service.status_text(False)
+
+
+def test_predict_by_domain_series_and_pattern(service):
+    for asked in ("cpu", "cpu.busy", "cpu.*"):
+        got = service.predict(asked, 60_000_000, {})
+        assert got["series"] == ["cpu.busy"]
+        assert got["units"] == ["tick/s"]
+        assert got["horizon_usec"] == 64_000_000
+        assert got["p10"][0] <= got["p50"][0] <= got["p90"][0]
+        assert got["part"] == "baseline"
+        assert 0 <= got["confidence"] <= 1
+    assert service.predict("memory", 0, {})["horizon_usec"] == 1_000_000
+
+
+def test_refusals_say_what_there_is(service):
+    with pytest.raises(NotFound, match="Domains: cpu, memory"):
+        service.predict("cpus", 0, {})
+    with pytest.raises(NotFound, match="nothing of domain 'gpu'"):
+        service.predict("gpu", 0, {})
+    with pytest.raises(SettingError, match="beyond the longest forecast, 10m40s"):
+        service.predict("cpu", 10**10, {})
+    with pytest.raises(SettingError, match="unknown option 'colour'"):
+        service.predict("cpu", 0, {"colour": 1})
+    with pytest.raises(NotFound, match="There are: telemetry"):
+        service.open_stream("../../etc/passwd")
+    with pytest.raises(NotReady, match="no engine"):
+        asyncio.run(service.embed(np.zeros((4, 1)), ["a"], 1.0))
+
+
+def test_a_stream_is_handed_over_read_only(service):
+    fd = service.open_stream("telemetry")
+    try:
+        with pytest.raises(OSError, match=r"Bad file|not permitted"):
+            os.write(fd, b"x")
+    finally:
+        os.close(fd)
+
+
+def test_status_shows_risks_sources_and_forecasts(service):
+    service.take([Risk("memory", 0.91, 28.0, 60.0, "app.slice", "MemFree falls")])
+    text = service.status_text(colour=False)
+    assert "degraded (observe)" in text
+    assert "Risk: memory 91% in 28s [app.slice]: MemFree falls" in text
+    assert "mem.MemAvailable" in text
+    assert "\033" not in text
+    assert "\033[33m●" in service.status_text(colour=True)
+    got = json.loads(service.describe())
+    assert got["sources"][0]["failures"] == 1
+    assert got["risks"][0]["eta_s"] == 28.0
+    assert got["streams"][0]["name"] == "telemetry"
+    assert len(service.forecasts()) == 2 * 6
+
+
+def test_world_state_points_to_the_streams(service):
+    got = service.world_state()
+    assert got["embedding_stream"] == "embeddings.machine"
+    assert got["part"] == "baseline"
