@@ -26,7 +26,7 @@ from jepad.guard.limits import Budget
 from jepad.heads import risk
 from jepad.outlook import Outlook
 from jepad.policy.alerts import Alert, Alerts
-from jepad.screen import Screen
+from jepad.screen import Screen, print_json, text
 from jepad.service import Parts, Service
 from jepad.sources.registry import build, processes_of
 from jepad.sources.processes import Top
@@ -55,7 +55,8 @@ async def run(args: argparse.Namespace) -> int:
         return await _replay_once(args, settings, places)
     async with _daemon(args, settings, places) as daemon:
         await daemon.loop(args.seconds)
-        daemon.screen.last(daemon.summary(), as_json=args.json)
+        if args.json:
+            print_json(daemon.summary())
     return 0
 
 
@@ -72,7 +73,8 @@ class Daemon:
         self.places = places
         self.interval_s = interval_s
         self.telemetry = Telemetry(sampler, places.shm_prefix, settings.ring, interval_s)
-        self.outlook = Outlook(places.shm_prefix, settings.engine.series or PATTERNS)
+        patterns = settings.engine.series or PATTERNS
+        self.outlook = Outlook(places.shm_prefix, patterns, interval_s)
         self.alerts = Alerts(settings.risk)
         self.limits = _limits(settings)
         self.screen = Screen()
@@ -232,7 +234,18 @@ async def _replay_once(
             if not daemon.outlook.degraded:
                 break
             await asyncio.sleep(0.1)
-        daemon.screen.last(daemon.summary(), as_json=args.json)
+        if args.json:
+            print_json(daemon.summary())
+        elif daemon.outlook.latest:
+            lines = text(
+                daemon.outlook.latest,
+                daemon.outlook.now,
+                daemon.service.risks(),
+                daemon.service.state(),
+            )
+            print("\n".join(lines))  # noqa: T201
+        else:
+            raise NotReady(f"{args.replay}: {daemon.telemetry.head + 1} samples are too few")
         return 0
     finally:
         await daemon.supervisor.stop()

@@ -20,17 +20,18 @@ from jepad.ring.stream import Stream
 from jepad.sources.rates import rates
 
 STREAM = "predictions.machine"
+FRESH = 3  # ticks; an older forecast of the engine's is not in force
 LEAST = 5  # samples; from fewer no interval can be told
-HORIZONS_S = (1.0, 4.0, 16.0, 64.0, 160.0, 640.0)
+STEPS = (1, 4, 16, 64, 160, 640)  # horizons, as the engine's
 
 
 class Outlook:
     """Updated once a tick with the newest telemetry window."""
 
-    def __init__(self, prefix: str, patterns: Sequence[str], fresh_ticks: int = 3) -> None:
+    def __init__(self, prefix: str, patterns: Sequence[str], interval_s: float) -> None:
         self._prefix = prefix
         self._patterns = patterns
-        self._fresh = fresh_ticks
+        self._interval_s = interval_s
         self._stream: Stream | None = None
         self._coverage = Coverage()
         self.latest: Forecast | None = None
@@ -40,13 +41,13 @@ class Outlook:
     def update(self, window: Window) -> Forecast | None:
         """Take the engine's newest forecast, or make one from the window; None while it is too
         short for either."""
-        series, t_ns, values = rates(window)
+        series, _, values = rates(window)
         self.now = dict(zip((s.name for s in series), _newest(values), strict=True))
         if len(values) < LEAST:
             return None
         made = self._from_engine(window.last_n)
         self.degraded = made is None
-        self.latest = made or self._from_baseline(window, series, t_ns, values)
+        self.latest = made or self._from_baseline(window, series, values)
         self._coverage.update(self.latest, self.now)
         return self.latest
 
@@ -73,7 +74,7 @@ class Outlook:
         except RingError:
             self.close()
             return None  # a stream of another make; reopened next tick
-        if frame is None or not last_n - self._fresh <= frame.source_n <= last_n:
+        if frame is None or not last_n - FRESH <= frame.source_n <= last_n:
             return None
         if self.latest and self.latest.source_n == frame.source_n and not self.degraded:
             return self.latest
@@ -92,18 +93,15 @@ class Outlook:
         )
 
     def _from_baseline(
-        self, window: Window, series: Sequence[Series], t_ns: np.ndarray, values: Floats
+        self, window: Window, series: Sequence[Series], values: Floats
     ) -> Forecast:
         picks = choose(window.series, self._patterns)
-        step_s = float(np.median(np.diff(t_ns))) / 1e9 if len(t_ns) > 1 else 1.0
-        quantiles, p_rise = baseline(
-            values[:, picks].T, step_s, tuple(max(1, round(h / step_s)) for h in HORIZONS_S)
-        )
+        quantiles, p_rise = baseline(values[:, picks].T, self._interval_s, STEPS)
         return Forecast(
             source_n=window.last_n,
-            t_ns=int(t_ns[-1]),
+            t_ns=int(window.t_ns[-1]),
             series=tuple(series[i] for i in picks),
-            horizons_s=HORIZONS_S,
+            horizons_s=tuple(self._interval_s * h for h in STEPS),
             quantiles=quantiles.astype(np.float32),
             p_rise=p_rise.astype(np.float32),
             weight=np.zeros(quantiles.shape[:2], np.float32),

@@ -11,9 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from jepad.records import Forecast, Risk
-from jepad.view import risk_line, table
+from jepad.view import WORTH_A_LINE, risk_line, table
 
-_SHOWN_HORIZONS_S = (4.0, 64.0, 640.0)
+_SHOWN = (1, 3, 5)  # horizons: 4, 64 and 640 steps
 _PLAIN_EVERY_S = 10.0
 
 
@@ -40,10 +40,7 @@ class Screen:
         if not self._tty and time.monotonic() - self._printed < _PLAIN_EVERY_S:
             return
         self._printed = time.monotonic()
-        spoke = f"{forecast.part()} {forecast.model_digest[:12]}".rstrip()
-        lines = [f"jepad: {state}, {forecast.source_n + 1} samples, forecast by {spoke}", ""]
-        lines += table(forecast, now, _SHOWN_HORIZONS_S)
-        lines += ["", *(f"risk: {risk_line(r)}" for r in risks if r.probability >= 0.05)]
+        lines = text(forecast, now, risks, state)
         if self._tty:
             lines = ["\033[H" + lines[0], *lines[1:], "Ctrl-C stops; jepactl --session status"]
             sys.stdout.write("\033[K\n".join(lines) + "\033[J")
@@ -58,8 +55,23 @@ class Screen:
             sys.stdout.flush()
         self._on = False
 
-    def last(self, summary: Mapping[str, object], *, as_json: bool) -> None:
-        """The result of a run that ended by itself, on stdout."""
-        if as_json:
-            json.dump(summary, sys.stdout, allow_nan=False)
-            sys.stdout.write("\n")
+
+def text(
+    forecast: Forecast, now: Mapping[str, float], risks: Sequence[Risk], state: str
+) -> list[str]:
+    """One forecast as lines: who spoke, the table, the risks worth a line."""
+    spoke = f"{forecast.part()} {forecast.model_digest[:12]}".rstrip()
+    told = [f"risk: {risk_line(r)}" for r in risks if r.probability >= WORTH_A_LINE]
+    return [
+        f"jepad: {state}, {forecast.source_n + 1} samples, forecast by {spoke}",
+        "",
+        *table(forecast, now, _SHOWN),
+        "",
+        *(told or [f"risk: none above {WORTH_A_LINE:.0%}"]),
+    ]
+
+
+def print_json(summary: Mapping[str, object]) -> None:
+    """The result of a run that ended by itself, on stdout."""
+    json.dump(summary, sys.stdout, allow_nan=False)
+    sys.stdout.write("\n")

@@ -22,7 +22,7 @@ from jepad.policy.alerts import Alert, Alerts
 from jepad.records import Floats32, Forecast, Risk
 from jepad.ring.stream import Stream, listing, open_fd
 from jepad.telemetry import Telemetry
-from jepad.view import finite, quantity, risk_json, risk_line, span
+from jepad.view import WORTH_A_LINE, finite, quantity, risk_json, risk_line, span
 
 #: What a domain's name stands for, as patterns over series.
 DOMAINS = {
@@ -35,7 +35,6 @@ DOMAINS = {
     "power": ("power.*",),
     "gpu": ("gpu*",),
 }
-STATUS_RISK = 0.05  # below this a risk is not worth a line
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +150,9 @@ class Service:
         ]
         lines += [f"    Failed: {s.name}: {s.reason} ({s.failures} times)" for s in bad]
         lines += [f"    Raised: {risk_line(a.risk)}" for a in parts.alerts.active.values()]
-        seen = [r for r in self._risks if r.probability >= STATUS_RISK]
+        seen = [r for r in self._risks if r.probability >= WORTH_A_LINE]
         lines += [f"      Risk: {risk_line(r)}" for r in seen]
-        lines += [] if seen else [f"      Risk: none above {STATUS_RISK:.0%}"]
+        lines += [] if seen else [f"      Risk: none above {WORTH_A_LINE:.0%}"]
         return "\n".join([*lines, *self._headlines(forecast), ""])
 
     def _headlines(self, forecast: Forecast | None) -> list[str]:

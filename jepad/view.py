@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from jepad.records import Forecast, Risk
 
+#: Below this a risk is not worth a line.
+WORTH_A_LINE = 0.05
+
 _STEPS = ((1 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki"))
 _SHARES = {"us/s": 1e-4, "ms/s": 1e-1, "tick/s": 1.0}  # to per cent of one core or of the time
 _BYTES = {"B": 1.0, "KiB": 1024.0, "sector": 512.0, "page": float(os.sysconf("SC_PAGE_SIZE"))}
@@ -87,9 +90,8 @@ def finite(value: float) -> float | None:
     return float(f"{float(value):.6g}") if math.isfinite(value) else None
 
 
-def table(forecast: Forecast, now: Mapping[str, float], horizons: Sequence[float]) -> list[str]:
-    """A line a series: now, then p50 (p10 … p90) at the chosen horizons."""
-    picks = [forecast.horizons_s.index(h) for h in horizons if h in forecast.horizons_s]
+def table(forecast: Forecast, now: Mapping[str, float], picks: Sequence[int]) -> list[str]:
+    """A line a series: now, then p50 (p10 … p90) at the chosen horizons, by their places."""
     head = f"{'series':<28} {'now':>12}"
     head += "".join(f"  {'in ' + span(forecast.horizons_s[h]):>34}" for h in picks)
     return [head, *(_row(forecast, c, now, picks) for c in range(len(forecast.series)))]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jepad.outlook import HORIZONS_S, STREAM, Coverage, Outlook
+from jepad.outlook import STEPS, STREAM, Coverage, Outlook
 from jepad.records import Forecast, Series, Window
 from jepad.ring.layout import Layout, float_bits
 from jepad.ring.writer import Writer
@@ -22,7 +22,7 @@ def window(n=40, last_n=None):
 def engine(prefix):
     schema = {
         "series": [{"name": "mem.MemFree", "unit": "KiB", "semantics": "gauge"}],
-        "horizons_s": list(HORIZONS_S),
+        "horizons_s": list(STEPS),
     }
     return Writer.create(prefix, Layout(STREAM, "f4", (1, 6, 5), schema, 64, DIGEST))
 
@@ -33,11 +33,11 @@ def say(writer, source_n):
 
 
 def test_too_few_samples_give_no_forecast(prefix):
-    assert Outlook(prefix, ["*"]).update(window(3)) is None
+    assert Outlook(prefix, ["*"], 1.0).update(window(3)) is None
 
 
 def test_without_an_engine_the_baseline_speaks_and_we_are_degraded(prefix):
-    outlook = Outlook(prefix, ["mem.*", "cpu.busy"])
+    outlook = Outlook(prefix, ["mem.*", "cpu.busy"], 1.0)
     forecast = outlook.update(window())
     assert outlook.degraded
     assert forecast.part() == "baseline"
@@ -53,7 +53,7 @@ def test_without_an_engine_the_baseline_speaks_and_we_are_degraded(prefix):
 def test_a_fresh_engine_speaks(prefix):
     with engine(prefix) as writer:
         say(writer, 39)
-        outlook = Outlook(prefix, ["*"])
+        outlook = Outlook(prefix, ["*"], 1.0)
         forecast = outlook.update(window())
         assert not outlook.degraded
         assert forecast.model_digest == DIGEST.hex()
@@ -67,7 +67,7 @@ def test_a_fresh_engine_speaks(prefix):
 def test_a_stale_engine_or_one_of_another_life_is_not_believed(prefix, source_n):
     with engine(prefix) as writer:
         say(writer, source_n)
-        outlook = Outlook(prefix, ["*"])
+        outlook = Outlook(prefix, ["*"], 1.0)
         assert outlook.update(window()).part() == "baseline"
         say(writer, 39)
         assert outlook.update(window()).part() == "blend"
@@ -78,7 +78,7 @@ def test_a_stale_engine_or_one_of_another_life_is_not_believed(prefix, source_n)
 def test_a_retired_stream_is_opened_anew(prefix):
     first = engine(prefix)
     say(first, 39)
-    outlook = Outlook(prefix, ["*"])
+    outlook = Outlook(prefix, ["*"], 1.0)
     outlook.update(window())
     first.retire()
     with engine(prefix) as second:

@@ -43,7 +43,7 @@ def parts(prefix):
     yield Parts(
         prefix=prefix,
         telemetry=telemetry,
-        outlook=Outlook(prefix, ["*"]),
+        outlook=Outlook(prefix, ["*"], 1.0),
         alerts=Alerts(config.Risk()),
         engine=None,
         engine_state=lambda: "restarting",

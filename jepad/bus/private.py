@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
 from collections.abc import Callable
-from xml.sax.saxutils import escape
 
 from jepad.bus import address
 from jepad.bus.connection import Connection
@@ -24,7 +22,7 @@ STOP_TIMEOUT_S = 2.0
 MAX_SOCKET_PATH = 107
 PR_SET_PDEATHSIG = 1
 #: No service directories: this bus starts nothing. EXTERNAL admits our own uid alone, so its
-#: limits are those of a session.
+#: limits are those of a session. A quoted address needs no quoting of XML.
 CONFIG = """<busconfig>
   <type>session</type>
   <listen>{address}</listen>
@@ -100,7 +98,7 @@ async def start(places: Places) -> PrivateBus:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(socket_path)
     where = address.unix(socket_path)
-    _write(config_path, CONFIG.format(address=escape(where)))
+    _write(config_path, CONFIG.format(address=where))
     _write(log_path, "")
     files = [places.bus_address_file, config_path, socket_path, log_path]
     argv = [program, f"--config-file={config_path}", "--nofork", "--nopidfile", "--nosyslog"]
@@ -154,6 +152,8 @@ def _write(path: str, text: str) -> None:
 
 
 def _die_with_us() -> Callable[[], None]:
+    import ctypes  # only where a bus is started
+
     libc = ctypes.CDLL(None)  # loaded before the fork
     parent = os.getpid()
 

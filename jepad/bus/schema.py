@@ -6,12 +6,13 @@ The files are dbus/interfaces/*.xml, package data under `jepad/bus/interfaces`.
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
+DIRECTORY = os.path.join(os.path.dirname(__file__), "interfaces")
 EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 DOCTYPE = (
     '<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"\n'
@@ -50,9 +51,8 @@ class Interface:
 @cache
 def load(name: str) -> Interface:
     """The interface of that name, from the file of that name."""
-    path = resources.files("jepad.bus") / "interfaces" / f"{name}.xml"
-    # Our own file, not foreign XML.
-    root = ET.fromstring(path.read_text(encoding="utf-8"))  # noqa: S314
+    path = os.path.join(DIRECTORY, f"{name}.xml")
+    root = ET.parse(path).getroot()  # noqa: S314 our own file, not foreign XML
     element = root.find("interface")
     if element is None or element.get("name") != name:
         raise ValueError(f"{path} does not declare {name}")

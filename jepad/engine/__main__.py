@@ -7,7 +7,6 @@ Exit codes: 0 stopped, 1 failed, 2 a flag or setting, 4 the model file.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 import sys
@@ -64,12 +63,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="run the model on every K-th sample, 1 to 16 (default: as its cost allows)",
     )
+    add("--transient", action="store_true", help="remove its streams when it stops")
     add("--parent", type=int, default=0, help=argparse.SUPPRESS)
     return parser
 
 
 def _tie_to(parent: int) -> bool:
     """Die with the parent, stopped or hung as we may be; False if it is gone already."""
+    import ctypes  # costs memory that the engine as a unit of its own need not spend
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")

@@ -47,7 +47,7 @@ class Door:
         try:
             self._socket.bind(f"ipc://{path}")
         except zmq.ZMQError as error:
-            raise SettingError(f"{path}: cannot listen: {error}") from error
+            raise SettingError(f"{path}: cannot listen: {zmq.strerror(error.errno)}") from error
         finally:
             os.umask(before)
         self._path = path

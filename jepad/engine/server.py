@@ -42,6 +42,7 @@ class Options:
     prefix: str
     series: tuple[str, ...] = ()  # patterns; () = built in
     model_every: int = 0  # ticks; 0 = as its cost allows
+    transient: bool = False  # remove the streams in the end
 
 
 class Server:
@@ -78,6 +79,8 @@ class Server:
                 bark.maybe()
         finally:
             journal.notify("STOPPING=1")
+            if self._options.transient:
+                self._publisher.retire()
             self._publisher.close()
             self._telemetry.close()
             self._door.close()

@@ -27,5 +27,7 @@ def serve(args: argparse.Namespace) -> None:
     if args.model != NO_MODEL:
         files = store.load(args.model or None)
         backend = onnx.load(files.onnx_path, files.digest)
-    options = Options(args.runtime, args.prefix, tuple(args.series), args.model_every)
+    options = Options(
+        args.runtime, args.prefix, tuple(args.series), args.model_every, args.transient
+    )
     Server(options, backend).run()

@@ -45,6 +45,7 @@ class Supervisor:
         model: str = "",  # path of a card; "" = the one shipped
         series: Sequence[str] = (),  # patterns; () = built in
         stall_s: float = 10.0,
+        transient: bool = False,  # remove its streams when it stops
     ) -> None:
         self.state: State = "stopped"
         self.reason = ""  # of the last end of the engine
@@ -52,6 +53,7 @@ class Supervisor:
         self.pid = 0
         self.client = EngineClient(places.engine_socket)
         self._command = _command(places, model, series)
+        self._command += ["--transient"] if transient else []
         self._stall_s = stall_s
         self._telemetry = Follower(places.shm_prefix, "telemetry")
         self._task: asyncio.Task[None] | None = None

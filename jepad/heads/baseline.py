@@ -54,7 +54,7 @@ def _lags(x: Floats, dt_s: float) -> NDArray[np.int64]:
         return np.full(len(x), day)
     level = np.abs(x - x.mean(1, keepdims=True)).mean(1) + 1e-12 * np.abs(x).max(1) + 1e-300
     lag: NDArray[np.int64] = period(x - x[:, -1:], level)[0]
-    return np.minimum(lag, x.shape[1] - 1)
+    return np.asarray(np.minimum(lag, x.shape[1] - 1))
 
 
 def _tracks(x: Floats, lag: NDArray[np.int64]) -> tuple[Floats, Floats, NDArray[np.int64]]:

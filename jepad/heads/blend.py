@@ -60,10 +60,12 @@ class Blend:
         ratio = ratio ** (self._seen / (self._seen + _PRIOR))
         low, high = np.log(_ALONE), np.log(_SILENT)
         weight = (high - np.log(np.clip(ratio, _ALONE, _SILENT))) / (high - low)
-        return weight.astype(np.float32)
+        out: Floats32 = weight.astype(np.float32)
+        return out
 
 
 def _pinball(actual: Floats, quantiles: NDArray[np.floating]) -> Floats:
     """[C], [C, 3] -> [C]."""
     error = actual[:, None] - quantiles
-    return np.maximum(_LEVELS * error, (_LEVELS - 1) * error).sum(1)
+    out: Floats = np.maximum(_LEVELS * error, (_LEVELS - 1) * error).sum(1)
+    return out

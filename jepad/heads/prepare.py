@@ -91,7 +91,7 @@ def _fit(values: Array) -> Array:
 
 def carried(values: Array) -> tuple[Array, NDArray[np.bool_]]:
     """[N, T]: gaps take the last seen value, before the first the first; and what was seen."""
-    ok = np.abs(values) < 1e30  # False for NaN
+    ok: NDArray[np.bool_] = np.asarray(np.abs(values) < 1e30)  # False for NaN
     if ok.all():
         return values, ok
     at = np.where(ok, np.arange(values.shape[1]), -1)
@@ -141,7 +141,7 @@ def _quantile(ordered: Floats32, q: float) -> Floats32:
 
 
 def _means(rel: Floats32) -> dict[int, Floats32]:
-    return {k: rel[:, -k:].mean(1) for k in (2, 4, 8, 16, 32, 64, 128)}
+    return {k: np.asarray(rel[:, -k:].mean(1)) for k in (2, 4, 8, 16, 32, 64, 128)}
 
 
 def _median(rel: Floats32, k: int) -> Floats32:
@@ -219,7 +219,8 @@ def _stats(
         np.stack(others, 1),
         extra,
     ]
-    return np.nan_to_num(np.clip(np.concatenate(columns, 1), -12, 12)).astype(np.float32)
+    table = np.clip(np.concatenate(columns, 1), -12, 12)
+    return np.asarray(np.nan_to_num(table), np.float32)
 
 
 def _anchors(

@@ -67,4 +67,5 @@ def season_of(history: History | None, last: Array, level: Floats32) -> Season:
 
 
 def _pooled(curve: Array) -> Array:
-    return curve.reshape(len(curve), -1, _POOL).mean(2)
+    out: Array = curve.reshape(len(curve), -1, _POOL).mean(2)
+    return out

@@ -65,7 +65,7 @@ class TargetEncoder(nn.Module):
     @torch.no_grad()
     def follow(self, encoder: ContextEncoder, momentum: float) -> None:
         """Move towards `encoder` by 1 - momentum."""
-        mine = list(self.encoder.parameters())
+        mine: list[Tensor] = list(self.encoder.parameters())
         torch._foreach_lerp_(mine, list(encoder.parameters()), 1 - momentum)
 
     @torch.no_grad()

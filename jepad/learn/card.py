@@ -17,10 +17,10 @@ from jepad.heads.prepare import CONTEXT, HORIZONS, SHORTEST
 from jepad.jepa.config import Shape
 from jepad.jepa.world import Feeds
 from jepad.learn import dataset, score
+from jepad.learn.batches import to_feeds
 from jepad.learn.corpus import OWN, OWN_SHARE, TRAIN_SHARE, held_out
 from jepad.learn.export import session
 from jepad.learn.traces import Trace, digest, files
-from jepad.learn.batches import to_feeds
 from jepad.learn.windows import prepare_now
 from jepad.models.store import CARD, GRAPH
 

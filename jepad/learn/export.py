@@ -98,7 +98,7 @@ def infer(path: str, feeds: Mapping[str, NDArray[np.float32]], threads: int = 1)
     return session(path, threads)(feeds)
 
 
-class session:  # noqa: N801
+class session:
     """A graph, ready to run."""
 
     def __init__(self, path: str, threads: int = 1) -> None:

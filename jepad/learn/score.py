@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jepad.heads.forecast import Output, finish
+from jepad.heads.forecast import finish
 from jepad.heads.history import History
 from jepad.heads.prepare import CONTEXT, HORIZONS, prepare
 from jepad.learn import metrics
@@ -119,7 +119,9 @@ def event_figures(scores: Sequence[Array], told: Sequence[Told]) -> dict[str, Ar
                 if min(int(label.sum()), int((~label).sum())) >= 3:
                     areas.append(metrics.auroc(s[known, c, h], label))
                     averages.append(metrics.average_precision(s[known, c, h], label))
-        pooled = np.concatenate([s[..., h][t.known[..., h]] for s, t in zip(scores, told)])
+        pooled = np.concatenate(
+            [s[..., h][t.known[..., h]] for s, t in zip(scores, told, strict=True)]
+        )
         labels = np.concatenate([t.rises[..., h][t.known[..., h]] for t in told])
         auroc.append(np.mean(areas) if areas else np.nan)
         precision.append(np.mean(averages) if averages else np.nan)

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
@@ -21,7 +21,7 @@ from jepad.jepa.config import Schedule, Shape
 from jepad.jepa.trainer import Trainer
 from jepad.learn import card, dataset, export
 from jepad.learn.batches import to_batch
-from jepad.learn.windows import Sampler
+from jepad.learn.sampler import Sampler
 
 CHECKPOINT = "checkpoint.pt"
 _SAVE_EVERY_S = 120.0

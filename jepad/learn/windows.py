@@ -1,6 +1,6 @@
 """Windows from cuts: contexts, what came after, and the history before.
 
-Owns: gathering by position, random drawing, augmentation. Does not know: tensors, the network.
+Owns: gathering by position. Does not know: why a position was chosen, tensors, the network.
 """
 
 from __future__ import annotations
@@ -17,11 +17,6 @@ from jepad.learn.corpus import CHECKPOINTS, Cut
 from jepad.records import Floats32
 
 REACH = HORIZONS[-1]
-#: How often each kind of source is drawn; what is not named shares `OTHER`.
-SHARES = {"smd": 0.38, "asd": 0.13, "jumpstarter2": 0.09, "jumpstarter3": 0.09,
-          "host_1hz": 0.07, "host_10hz": 0.05, "vm_memstall": 0.05}  # fmt: skip
-SINGLE, OTHER = 0.05, 0.09
-ROWS = 512  # channel windows a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,87 +69,6 @@ def _stack_days(days: list[Floats32 | None], channels: int) -> Floats32 | None:
         return None
     none = np.full((channels, DAYS, BEFORE + AFTER), np.nan, np.float32)
     return np.stack([none if d is None else d for d in days])
-
-
-class Sampler:
-    """Draws training batches; its state is a seed and a count."""
-
-    def __init__(self, cuts: Sequence[Cut], seed: int, rows: int = ROWS) -> None:
-        self._rng = np.random.default_rng(seed)
-        self._rows = rows
-        self._groups: list[dict[str, list[Cut]]] = []
-        shares: list[float] = []
-        for name in sorted({_group(c) for c in cuts}):
-            hosts: dict[str, list[Cut]] = {}
-            for c in cuts:
-                if _group(c) == name:
-                    hosts.setdefault(c.key, []).append(c)
-            self._groups.append(hosts)
-            shares.append(SHARES.get(name, SINGLE if name == "single" else OTHER))
-        self._shares = np.asarray(shares) / sum(shares)
-
-    def state(self) -> dict[str, object]:
-        """To go on later with the same draws."""
-        return dict(self._rng.bit_generator.state)
-
-    def restore(self, state: dict[str, object]) -> None:
-        """Take up `state`."""
-        self._rng.bit_generator.state = state
-
-    def draw(self) -> tuple[Windows, int]:
-        """Windows, and the horizon (its index) whose latent is to be learned: hosts at random within a kind of source, then place, channels, accidents."""
-        rng = self._rng
-        hosts = self._groups[rng.choice(len(self._groups), p=self._shares)]
-        names = list(hosts)
-        most = max(c.values.shape[1] for cuts in hosts.values() for c in cuts)
-        wide = min(int(rng.choice([4, 8, 16, 32])), most)
-        cuts: list[Cut] = []
-        while len(cuts) < self._rows // wide:
-            of_host = hosts[names[rng.integers(len(names))]]
-            # The first cut is the trace as recorded; the others are slower.
-            pick = 0 if rng.random() < 0.6 else int(rng.integers(len(of_host)))
-            if of_host[pick].values.shape[1] >= wide:
-                cuts.append(of_host[pick])
-        at = [int(rng.integers(min(CONTEXT, c.end - 66), c.end - REACH)) for c in cuts]
-        channels = [rng.permutation(c.values.shape[1])[:wide] for c in cuts]
-        return self._disturb(gather(cuts, at, channels)), int(rng.integers(len(HORIZONS)))
-
-    def _disturb(self, w: Windows) -> Windows:
-        """Short contexts, missing samples, days and history; signs and offsets."""
-        rng = self._rng
-        path, (b, c, _) = w.path, w.path.shape
-        short = np.where(rng.random(b) < 0.15, rng.integers(0, CONTEXT - 15, b), 0)
-        path[np.broadcast_to((np.arange(path.shape[2]) < short[:, None])[:, None], path.shape)] = (
-            np.nan
-        )
-        for i in np.flatnonzero(rng.random(b) < 0.08):
-            lost = rng.random((c, CONTEXT - 1)) < rng.uniform(0.02, 0.4)
-            path[i, :, : CONTEXT - 1][lost] = np.nan
-        mean, sd, q97 = (np.array(a) for a in (w.history.mean, w.history.sd, w.history.q97))
-        days = w.history.days
-        unknown = rng.random(b) < 0.3
-        mean[unknown] = sd[unknown] = q97[unknown] = np.nan
-        if days is not None:
-            kept = np.where(rng.random(b) < 0.4, rng.integers(0, DAYS + 1, b), DAYS)
-            kept = np.where(rng.random(b) < 0.1, 0, kept)
-            days[
-                np.broadcast_to((np.arange(DAYS) >= kept[:, None])[:, None, :, None], days.shape)
-            ] = np.nan
-        sign = np.where(rng.random((b, c)) < 0.08, -1, 1).astype(np.float32)
-        offset = np.where(rng.random((b, c)) < 0.15, rng.normal(size=(b, c)) * 4, 0)
-        offset = (offset * np.nan_to_num(np.nanstd(path[..., :CONTEXT], axis=2))).astype(np.float32)
-        q97 = np.where(sign > 0, q97, np.nan)  # a flipped channel's q97 is not its q03
-        move = lambda a: a * sign[..., None] + offset[..., None]  # noqa: E731
-        if days is not None:
-            days = days * sign[..., None, None] + offset[..., None, None]
-        history = History(mean * sign + offset, sd, q97 + offset, days)
-        return Windows(move(path), w.dt_s, w.best, history)
-
-
-def _group(c: Cut) -> str:
-    if c.source in SHARES:
-        return c.source
-    return "single" if c.values.shape[1] == 1 else "other"
 
 
 def prepare_now(w: Windows) -> Prepared:

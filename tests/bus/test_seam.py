@@ -93,7 +93,7 @@ FRAME = seam.encode(
         unix_fds=[3],
         signature="sta{sv}h",
         body=["cpu", 1, {"x": seam.Variant("as", ["y"])}, 0],
-    )  # fmt: skip
+    )
 )
 
 

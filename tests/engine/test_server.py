@@ -201,6 +201,15 @@ def test_stops_cleanly(places, telemetry, engine):
     assert not os.path.exists(f"{places.runtime}/engine.sock")
 
 
+def test_transient_streams_go_with_it(places, telemetry, engine):
+    child = engine("--model", "none", "--transient")
+    predictions = opened(places, "predictions.machine")
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(PATIENCE_S) == 0
+    assert predictions.state == "retired"
+    assert listing(places.shm_prefix) == ["telemetry"]
+
+
 def test_waits_for_telemetry_and_for_its_writer(places, engine):
     engine("--model", "none")
 

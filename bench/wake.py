@@ -1,0 +1,122 @@
+"""How long a Python process sleeps on after another one sent it something.
+
+Owns: one sender and one forked receiver a transport; rounds go around the transports, so that
+what else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import zmq
+from dbus_fast import Message, MessageType
+from dbus_fast.aio import MessageBus
+from numpy.typing import NDArray
+
+from jepad.errors import NotFound
+from jepad.ring.layout import Layout
+from jepad.ring.stream import Stream
+from jepad.ring.writer import Writer
+
+GAP_S = 0.001  # everybody is asleep by then
+WARM_ROUNDS = 20
+_PREFIX = f"jepad-bench-{os.getpid()}"
+
+Note = Callable[[int, int], None]  # round, time of sending
+Send = Callable[[int], None]  # round
+
+
+@dataclass(slots=True)
+class Wakes:
+    """Quantiles of each transport that could be had, and why others could not."""
+
+    p50_us: dict[str, float] = field(default_factory=dict)
+    p90_us: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every transport is given."""
+
+    size: int
+    rounds: int
+    directory: str
+
+
+def wakes(size: int, rounds: int, peers: dict[str, Peer]) -> Wakes:
+    """Send ``rounds`` messages of ``size`` bytes by each transport in turn."""
+    out = Wakes()
+    with ExitStack() as stack:
+        job = Job(size, rounds, stack.enter_context(tempfile.TemporaryDirectory()))
+        took: dict[str, NDArray[np.int64]] = {}
+        senders: dict[str, Send] = {}
+        for name, peer in {"ring": Peer(_ring_receive, _ring_send), **peers}.items():
+            if peer.missing:
+                out.notes[name] = peer.missing
+                continue
+            stack.enter_context(peer.around(job))
+            took[name] = np.frombuffer(mmap.mmap(-1, 8 * rounds), np.int64)
+            stack.enter_context(_receiver(peer, job, took[name]))
+            senders[name] = peer.send(job, stack)
+        time.sleep(0.5)  # until every receiver waits
+        for i in range(rounds):
+            for send in senders.values():
+                time.sleep(GAP_S)
+                send(i)
+        time.sleep(0.2)
+    for name, values in took.items():
+        seen = values[WARM_ROUNDS:][values[WARM_ROUNDS:] > 0] / 1e3
+        if len(seen) < rounds // 2:
+            out.notes[name] = f"only {len(seen)} of {rounds} messages arrived"
+            continue
+        out.p50_us[name], out.p90_us[name] = (float(np.quantile(seen, q)) for q in (0.5, 0.9))
+    return out
+
+
+@contextmanager
+def _receiver(peer: Peer, job: Job, took: NDArray[np.int64]) -> Iterator[None]:
+    """A child that notes how old each message is when Python has it."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(300)
+
+        def note(i: int, sent_ns: int) -> None:
+            took[i] = time.monotonic_ns() - sent_ns
+
+        try:
+            peer.receive(job, note)
+        finally:
+            os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@contextmanager
+def _nothing(_job: Job) -> Iterator[None]:
+    yield
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The two ends of a transport, what must run around them, and why it can't be had."""
+
+    receive: Callable[[Job, Note], None]
+    send: Callable[[Job, ExitStack], Send]
+    around: Callable[[Job], object] = _nothing
+    missing: str = ""
