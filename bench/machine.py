@@ -176,7 +176,7 @@ def _events(report: Report, field: Field, told: Sequence[Told], trees: boosted.B
     ours = score.event_figures([t.p_rise for t in told], told)
     theirs = score.event_figures([trees.rises(p) for p in field.where], told)
     columns = ["figure", *(f"{h} steps" for h in HORIZONS)]
-    rows = [
+    rows: list[list[str | float | int | None]] = [
         [f"{name} {kind}", *map(float, figures[kind])]
         for kind in ("auroc", "ap", "recall")
         for name, figures in (("LightGBM", theirs), ("jepad int8", ours))

@@ -11,8 +11,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench.report import Goal, Options, Report, Table
-from bench.wake import FRAME_PEERS, SMALL_PEERS, Wakes, wakes
+from bench.peers import FRAME_PEERS, SMALL_PEERS
+from bench.report import Cell, Goal, Options, Report, Table
+from bench.wake import Job, Wakes, wakes
 
 LIB = Path(__file__).parents[1] / "libjepad"
 SMALL = 4096
@@ -47,9 +48,11 @@ def run(options: Options) -> Report:
         names = ["rates", "torn", "kill"] + ([] if options.quick else ["mutate"])
         programs = Programs(build, names)
         _copies(programs, 101 if options.quick else 1001, report)
-        _wake("4 KiB", wakes(SMALL, 800 if options.quick else 4000, SMALL_PEERS), SMALL_GOALS, report)
+        small = Job(SMALL, 800 if options.quick else 4000, build)
+        _wake("4 KiB", wakes(small, SMALL_PEERS), SMALL_GOALS, report)
         if not options.quick:
-            _wake("a 720p frame", wakes(FRAME, 500, FRAME_PEERS), FRAME_GOALS, report)
+            frame = wakes(Job(FRAME, 500, build), FRAME_PEERS)
+            _wake("a 720p frame", frame, FRAME_GOALS, report)
             _crowd(programs, report)
         _torn(programs, report)
         _kills(programs, report)
@@ -69,7 +72,7 @@ def _copies(programs: Programs, blocks: int, report: Report) -> None:
         Goal("read + validate / memcpy, speed, 720p frame", speed["read"][2], ">=", 0.95),
         Goal("read + validate / memcpy, speed, 4 KiB", speed["read"][0], ">=", 0.70),
     ]
-    rows = [[m, *ratios] for m, ratios in speed.items()]
+    rows: list[list[Cell]] = [[m, *ratios] for m, ratios in speed.items()]
     report.tables.append(Table("speed beside memcpy", ["", "4 KiB", "64 KiB", "2.76 MB"], rows))
 
 
@@ -80,18 +83,20 @@ def _wake(what: str, found: Wakes, goals: dict[str, float], report: Report) -> N
         value = ring / p50 if p50 else None
         title = f"Python-to-Python wake p50, {what}, ring / {peer}"
         report.goals.append(Goal(title, value, "<=", limit, found.notes.get(peer, "")))
-    rows = [[peer, p50, found.p90_us[peer]] for peer, p50 in found.p50_us.items()]
+    rows: list[list[Cell]] = [[peer, p50, found.p90_us[peer]] for peer, p50 in found.p50_us.items()]
     report.tables.append(Table(f"wake, {what}", ["transport", "p50 us", "p90 us"], rows))
 
 
 def _crowd(programs: Programs, report: Report) -> None:
-    rows = []
+    rows: list[list[Cell]] = []
     for threads, limit in ((64, 1.1), (4000, 1.2)):
         out = programs.run("rates", "crowd", threads, 10_000)
         ratio = out["crowd_p99"] / out["alone_p99"]
         title = f"publish + kick p99 with {threads} waiters / with none"
         report.goals.append(Goal(title, ratio, "<=", limit))
-        rows.append([threads, out["alone_p50"], out["alone_p99"], out["crowd_p50"], out["crowd_p99"]])
+        rows.append(
+            [threads, out["alone_p50"], out["alone_p99"], out["crowd_p50"], out["crowd_p99"]]
+        )
     columns = ["waiters", "alone p50 ns", "alone p99 ns", "crowd p50 ns", "crowd p99 ns"]
     report.tables.append(Table("publishing before a crowd", columns, rows))
 

@@ -6,33 +6,19 @@ what else the machine does falls on all of them alike.
 
 from __future__ import annotations
 
-import asyncio
 import mmap
 import os
 import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-import zmq
-from dbus_fast import Message, MessageType
-from dbus_fast.aio import MessageBus
 from numpy.typing import NDArray
-
-from jepad.errors import NotFound
-from jepad.ring.layout import Layout
-from jepad.ring.stream import Stream
-from jepad.ring.writer import Writer
 
 GAP_S = 0.001  # everybody is asleep by then
 WARM_ROUNDS = 20
-_PREFIX = f"jepad-bench-{os.getpid()}"
 
 Note = Callable[[int, int], None]  # round, time of sending
 Send = Callable[[int], None]  # round
@@ -56,34 +42,52 @@ class Job:
     directory: str
 
 
-def wakes(size: int, rounds: int, peers: dict[str, Peer]) -> Wakes:
-    """Send ``rounds`` messages of ``size`` bytes by each transport in turn."""
+@contextmanager
+def _nothing(_job: Job) -> Iterator[None]:
+    yield
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The two ends of a transport, what must run around them, and why it can't be had."""
+
+    receive: Callable[[Job, Note], None]
+    send: Callable[[Job, ExitStack], Send]
+    around: Callable[[Job], AbstractContextManager[None]] = _nothing
+    missing: str = ""
+
+
+def wakes(job: Job, peers: dict[str, Peer]) -> Wakes:
+    """Send the job's messages by each transport in turn."""
     out = Wakes()
+    took: dict[str, NDArray[np.int64]] = {}
     with ExitStack() as stack:
-        job = Job(size, rounds, stack.enter_context(tempfile.TemporaryDirectory()))
-        took: dict[str, NDArray[np.int64]] = {}
-        senders: dict[str, Send] = {}
-        for name, peer in {"ring": Peer(_ring_receive, _ring_send), **peers}.items():
+        senders = []
+        for name, peer in peers.items():
             if peer.missing:
                 out.notes[name] = peer.missing
                 continue
             stack.enter_context(peer.around(job))
-            took[name] = np.frombuffer(mmap.mmap(-1, 8 * rounds), np.int64)
+            took[name] = np.frombuffer(mmap.mmap(-1, 8 * job.rounds), np.int64)
             stack.enter_context(_receiver(peer, job, took[name]))
-            senders[name] = peer.send(job, stack)
+            senders.append(peer.send(job, stack))
         time.sleep(0.5)  # until every receiver waits
-        for i in range(rounds):
-            for send in senders.values():
-                time.sleep(GAP_S)
-                send(i)
-        time.sleep(0.2)
+        _go_around(job.rounds, senders)
     for name, values in took.items():
         seen = values[WARM_ROUNDS:][values[WARM_ROUNDS:] > 0] / 1e3
-        if len(seen) < rounds // 2:
-            out.notes[name] = f"only {len(seen)} of {rounds} messages arrived"
+        if len(seen) < job.rounds // 2:
+            out.notes[name] = f"only {len(seen)} of {job.rounds} messages arrived"
             continue
         out.p50_us[name], out.p90_us[name] = (float(np.quantile(seen, q)) for q in (0.5, 0.9))
     return out
+
+
+def _go_around(rounds: int, senders: list[Send]) -> None:
+    for i in range(rounds):
+        for send in senders:
+            time.sleep(GAP_S)
+            send(i)
+    time.sleep(0.2)
 
 
 @contextmanager
@@ -105,18 +109,3 @@ def _receiver(peer: Peer, job: Job, took: NDArray[np.int64]) -> Iterator[None]:
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-
-
-@contextmanager
-def _nothing(_job: Job) -> Iterator[None]:
-    yield
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """The two ends of a transport, what must run around them, and why it can't be had."""
-
-    receive: Callable[[Job, Note], None]
-    send: Callable[[Job, ExitStack], Send]
-    around: Callable[[Job], object] = _nothing
-    missing: str = ""

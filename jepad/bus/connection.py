@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 
 BUS = "org.freedesktop.DBus"
 CALL_TIMEOUT_S = 5.0
-READ_BYTES = 8192  # some 50 calls: between two reads the daemon's other work gets its turn
+READ_BYTES = 16384
+SLICE_S = 0.005  # after so long in answering calls, the daemon's other work gets its turn
 MAX_FDS = 253  # the kernel passes no more at once
 MAX_BODY_BYTES = 32768
 MAX_HEADER_BYTES = 65536
@@ -76,6 +77,7 @@ class Connection:
         self._replies: dict[int, asyncio.Future[Message]] = {}
         self._outbox = Outbox(sock, self._loop, self._lost)
         self._reading = False
+        self._behind = False  # calls are read but not yet answered
         self.unique_name = ""
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.closed.add_done_callback(lambda future: future.exception())  # seen, for asyncio
@@ -182,6 +184,8 @@ class Connection:
     # -- reading -------------------------------------------------------------------------------
 
     def _readable(self) -> None:
+        if self._behind:
+            return
         try:
             data, ancillary, _, _ = self._sock.recvmsg(
                 READ_BYTES, socket.CMSG_SPACE(4 * MAX_FDS), socket.MSG_CMSG_CLOEXEC
@@ -201,9 +205,14 @@ class Connection:
         self._frames()
 
     def _frames(self) -> None:
+        self._behind = False
+        end = self._loop.time() + SLICE_S
         try:
             while self._reading and self._frame():
-                pass
+                if self._loop.time() > end:
+                    self._behind = True
+                    self._loop.call_soon(self._frames)
+                    return
         except ValueError as error:  # the stream itself is out of step
             self._lost(error)
 

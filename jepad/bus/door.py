@@ -67,7 +67,8 @@ class Door:
         self.connection = connection
         self.private: PrivateBus | None = None
         self._world_model = WorldModel(service)
-        root, resources = manager.adapter(service), resource.adapter(service)
+        self._manager = manager.Manager(service)
+        root, resources = self._manager.adapter(), resource.adapter(service)
         tree = Tree()
         tree.add(OBJECT_PATH, root, self._world_model.adapter(), standard.object_manager(tree))
         tree.add(resource.PATH, resources)
@@ -87,6 +88,7 @@ class Door:
 
     def tick(self) -> None:
         """Answers of the last tick are void; tell what changed, at most once a second."""
+        self._manager.tick()
         self._world_model.tick()
         if not self.closed.done():
             self._changes.tell()

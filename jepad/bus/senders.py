@@ -10,7 +10,7 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from jepad.bus.connection import Connection, Refused, close_fds
+from jepad.bus.connection import SLICE_S, Connection, Refused, close_fds
 from jepad.bus.seam import Message
 from jepad.errors import BusError, RateLimited
 
@@ -18,8 +18,6 @@ from jepad.errors import BusError, RateLimited
 MAX_KNOWN = 4096
 MAX_WAITING_BYTES = 1 << 20
 FD_BYTES = 32768  # what a waiting file descriptor counts as
-SLICE = 50  # waiting calls run between two turns of the loop
-
 Proceed = Callable[[Message, int], None]
 Fail = Callable[[Message, Exception], None]
 
@@ -86,9 +84,11 @@ class Senders:
         await self._drain(sender, uid, error)
 
     async def _drain(self, sender: str, uid: int, error: BusError | None) -> None:
+        loop = asyncio.get_running_loop()
         queue = self._waiting[sender]
         while queue:
-            for _ in range(min(SLICE, len(queue))):
+            end = loop.time() + SLICE_S
+            while queue and loop.time() < end:
                 message, weight = queue.popleft()
                 self._waiting_bytes -= weight
                 if error:

@@ -47,7 +47,9 @@ class Door:
         try:
             self._socket.bind(f"ipc://{path}")
         except zmq.ZMQError as error:
-            raise SettingError(f"{path}: cannot listen: {zmq.strerror(error.errno)}") from error
+            raise SettingError(
+                f"{path}: cannot listen: {zmq.strerror(error.errno or 0)}"
+            ) from error
         finally:
             os.umask(before)
         self._path = path

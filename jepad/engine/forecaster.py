@@ -22,7 +22,7 @@ from jepad.engine.scale import Scale, Word
 from jepad.errors import JepadError
 from jepad.heads.baseline import baseline
 from jepad.heads.forecast import Output
-from jepad.heads.prepare import HORIZONS, SHORTEST
+from jepad.heads.prepare import CONTEXT, HORIZONS, SHORTEST
 from jepad.heads.surprise import Surprise
 from jepad.records import Floats32, Forecast
 
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: A tick later than this has been overtaken by others.
 PATIENCE_NS = 5_000_000_000
+#: Steps relived at the start, one a turn: requests are answered meanwhile.
+RELIVED = 96
 #: The slow pace speaks where the fast one does not reach.
 FAR = tuple(i for i, h in enumerate(HORIZONS) if h * DECIMATION > HORIZONS[-1])
 
@@ -59,18 +61,29 @@ class Forecaster:
         self._high = ceilings(recent.series, recent.every)
         self._surprise = Surprise()
         self._score = math.nan
+        self._new = 0  # rows that no step was made with yet
+        self._past = RELIVED
         self._since_slow = 0
         self._slow_ready = False
         self._far: Word | None = None
         self._failed = ""
 
+    @property
+    def behind(self) -> bool:
+        """Another tick has work at once."""
+        return self._new > 0
+
     def tick(self) -> Made | None:
-        """None when nothing came, or nothing of it is forecast."""
+        """None when nothing came, nothing of it is forecast, or the past is being relived."""
         began = time.thread_time_ns()
-        fresh = self.recent.update()
-        if not fresh or not self.recent.series:
+        self._new = min(self._new + self.recent.update(), len(self.recent.rows))
+        if not self._new or not self.recent.series:
             return None
-        scales = self._step(fresh)
+        if self._batch and self._past and self._new > 1:
+            self._relive()
+            return None
+        scales = self._step(self._new)
+        self._new = self._past = 0
         asked = time.thread_time_ns()
         self._ask(scales)
         heard = time.thread_time_ns()
@@ -92,6 +105,18 @@ class Forecaster:
             self.slow.step(slow, slow.T[-steps:])
             scales += [self.slow] if self._slow_ready else []
         return scales
+
+    def _relive(self) -> None:
+        """One step of the past, so that what each part is worth is known from the start."""
+        rows = self.recent.rows
+        self._past -= 1
+        # The first time: all that is older than what will be relived.
+        taken = max(1, self._new - self._past - 1)
+        self._new -= taken
+        end = len(rows) - self._new
+        self.fast.step(rows[max(0, end - CONTEXT) : end].T, rows[end - taken : end])
+        self._ask([self.fast])
+        self.fast.word()
 
     def _ask(self, scales: list[Scale]) -> None:
         """The tick's windows join what is waiting, and all of it runs now."""

@@ -164,6 +164,8 @@ class Server:
         return counted
 
     def _pause_ms(self) -> int:
+        if self._forecaster and self._forecaster.behind:
+            return 0
         waits = [self._clock.pause_ms() if self._forecaster else LATE_MS]
         batch_ns = self._batch.wait_ns() if self._batch else None
         if batch_ns is not None:

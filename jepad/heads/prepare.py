@@ -98,7 +98,7 @@ def carried(values: Array) -> tuple[Array, NDArray[np.bool_]]:
     at = np.maximum.accumulate(at, axis=1)
     at = np.where(at < 0, ok.argmax(1)[:, None], at)
     values = np.take_along_axis(values, at, axis=1)
-    return np.where(ok.any(1)[:, None], values, 0.0), ok
+    return np.where(np.any(ok, axis=1)[:, None], values, 0.0), ok
 
 
 def _fill(values: Array) -> _Filled:
@@ -146,8 +146,7 @@ def _means(rel: Floats32) -> dict[int, Floats32]:
 
 def _median(rel: Floats32, k: int) -> Floats32:
     ordered = np.sort(rel[:, -k:], axis=1)
-    out: Floats32 = (ordered[:, k // 2 - 1] + ordered[:, k // 2]) / 2
-    return out
+    return np.asarray((ordered[:, k // 2 - 1] + ordered[:, k // 2]) / 2)
 
 
 def period(rel: Array, level: Array) -> tuple[NDArray[np.int64], Floats32]:

@@ -156,11 +156,11 @@ class Stream:
             raise SettingError(f"record {n}: numbers start at 0")
         array = self._target(out)
         code = self._fetch(-1 if n is None else n, timeout, array)
-        if code == 0:
-            return None
+        if code > 0:
+            return _frame(self._view_bytes, array)
         if code < 0:
             raise self._error(code, n)
-        return _frame(self._view_bytes, array)
+        return None
 
     def window(self, count: int) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint32], int]:
         """The newest k ≤ count records, copied, oldest first: arrays, t_ns, flags, last number."""

@@ -79,9 +79,12 @@ class Writer:
         aux: tuple[int, int] = (0, 0),
     ) -> int:
         """Store one record and have readers woken; returns its number."""
-        if array.shape != self._shape or array.dtype != self._element:
+        if array.dtype is not self._element or array.shape != self._shape:
             array = self._fit(array)
-        data = _from(array if array.flags.c_contiguous else np.ascontiguousarray(array))
+        try:
+            data = _from(array)
+        except ValueError:  # not contiguous: cheaper to ask forgiveness, it is rare
+            data = _from(np.ascontiguousarray(array))
         with self._lock:
             n: int = lib.ring_publish(self._live(), data, t_ns, flags, source_n, *aux)
         return n

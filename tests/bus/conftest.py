@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jepad.bus.connection import Connection
-from jepad.bus.seam import Message
+from jepad.bus.seam import Message, Variant
 
 LIBRARIES = ("dbus-fast", "dbus-next")
 ROOT = Path(__file__).parents[2]
@@ -71,6 +71,7 @@ class Served:
 
     def facts(self):
         """What the server says of itself."""
+        self.ask("Predict", "sta{sv}", "tick", 0, {"uncached": Variant("b", True)})
         return json.loads(self.ask("Describe")[0])
 
     @contextlib.asynccontextmanager

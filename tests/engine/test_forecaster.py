@@ -8,7 +8,7 @@ import pytest
 
 from jepad.engine import onnx
 from jepad.engine.batch import Batch
-from jepad.engine.forecaster import Forecaster
+from jepad.engine.forecaster import RELIVED, Forecaster
 from jepad.engine.pace import Pace
 from jepad.engine.recent import Recent
 from jepad.engine.scale import rolled
@@ -73,6 +73,16 @@ def played(machine, forecaster, seconds):
     return out
 
 
+def caught_up(forecaster):
+    """The first forecast after some of the past was relived."""
+    for _ in range(RELIVED + 1):
+        made = forecaster.tick()
+        assert forecaster.behind == (made is None)
+        if made is not None:
+            return made
+    raise AssertionError("still in the past")
+
+
 def promises(forecast):
     assert forecast.horizons_s == (1, 4, 16, 64, 160, 640)
     assert forecast.quantiles.shape == (4, 6, 3)
@@ -122,10 +132,21 @@ def test_surprise_comes_with_time_and_is_finite(machine, model):
     assert np.isfinite(scores[-1])
 
 
+def test_a_late_start_relives_the_last_steps(machine, model):
+    forecaster = machine.forecaster(model)
+    machine.pass_(200)
+    made = caught_up(forecaster)
+    promises(made.forecast)
+    assert np.isfinite(made.forecast.surprise)
+    assert made.age == 0
+    assert np.unique(made.forecast.weight[:, :3]).size > 1  # each channel has its own by now
+    assert forecaster.fast.age == 0
+
+
 def test_between_two_words_the_last_one_is_rolled_forward(machine, model):
     forecaster = machine.forecaster(model, every=4)
     machine.pass_(100)
-    made = [forecaster.tick(), *played(machine, forecaster, 8)]
+    made = [caught_up(forecaster), *played(machine, forecaster, 8)]
     assert [one.age for one in made] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
     assert [one.embedding is not None for one in made] == [one.age == 0 for one in made]
     for one in made:

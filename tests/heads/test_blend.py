@@ -1,0 +1,74 @@
+"""The model is trusted where it did better, and dropped where it did not."""
+
+import numpy as np
+import pytest
+
+from jepad.heads.blend import Blend
+
+HORIZONS = (1, 4, 16, 64)
+SPREAD = np.array([-1.0, 0.0, 1.0])
+
+
+def run(model_off, base_off, steps=400, channels=2):
+    x = np.random.default_rng(0).normal(size=(steps, channels))
+    blend = Blend(channels, HORIZONS)
+    weight = None
+    for row in x:
+        flat = np.zeros((channels, 4, 3)) + SPREAD
+        weight = blend.weights(row, flat + model_off, flat + base_off)
+    return weight
+
+
+def test_it_starts_in_between():
+    blend = Blend(3, HORIZONS)
+    flat = np.zeros((3, 4, 3))
+    w = blend.weights(np.zeros(3), flat, flat)
+    assert w.shape == (3, 4)
+    assert ((w > 0) & (w < 1)).all()
+
+
+def test_a_better_model_speaks_alone():
+    assert (run(0.0, 5.0) == 1).all()
+
+
+def test_a_worse_model_is_silent():
+    assert (run(5.0, 0.0) == 0).all()
+
+
+def test_a_model_gone_wrong_is_dropped_soon():
+    blend = Blend(1, (1,))
+    flat = np.zeros((1, 1, 3)) + SPREAD
+    for _ in range(1000):
+        blend.weights(np.zeros(1), flat, flat + 2)
+    for needed in range(1, 400):
+        weight = blend.weights(np.zeros(1), flat + 9, flat + 2)
+        if weight[0, 0] == 0:
+            break
+    assert needed < 150
+
+
+def test_missing_samples_and_steps_change_nothing():
+    blend = Blend(2, HORIZONS)
+    flat = np.zeros((2, 4, 3)) + SPREAD
+    before = blend.weights(np.zeros(2), flat, flat)
+    for _ in range(100):
+        after = blend.weights(np.full(2, np.nan), flat, flat, steps=3)
+    assert (after == before).all()
+
+
+def test_the_answer_is_compared_with_what_was_said_that_many_steps_ago():
+    blend = Blend(1, (4,))
+    for t in range(60):
+        at = float(t)
+        right = np.full((1, 1, 3), at + 4)
+        wrong = np.full((1, 1, 3), at)
+        weight = blend.weights(np.array([at]), right, wrong)
+    assert weight[0, 0] == pytest.approx(1.0)
+
+
+def test_memory_is_bounded():
+    blend = Blend(1, HORIZONS)
+    flat = np.zeros((1, 4, 3))
+    for _ in range(500):
+        blend.weights(np.zeros(1), flat, flat, steps=2)
+    assert len(blend._waiting) == 64

@@ -1,0 +1,140 @@
+"""Shapes, masks, and what may influence what."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from jepad.jepa.attention import Block
+from jepad.jepa.config import Shape
+from jepad.jepa.encoder import ContextEncoder, TargetEncoder, latent
+from jepad.jepa.world import Exported, Feeds, WorldModel
+
+SMALL = Shape(width=32, heads=2, time_blocks=2, predictor_blocks=1)
+
+
+def feeds(b=2, c=3, shape=SMALL):
+    torch.manual_seed(0)
+    return Feeds(
+        torch.randn(b, c, shape.context, shape.inputs),
+        torch.ones(b, c, shape.context),
+        torch.randn(b, c, shape.stats),
+        torch.randn(b, c, len(shape.horizons), shape.anchors),
+        torch.randn(b, c, shape.season),
+    )
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(1)
+    return WorldModel(SMALL).eval()
+
+
+@pytest.mark.parametrize(("b", "c"), [(1, 1), (2, 3), (5, 40)])
+def test_shapes_for_any_batch_and_channels(model, b, c):
+    out = model(feeds(b, c))
+    assert out.quantiles.shape == (b, c, 4, 3)
+    assert out.p_rise.shape == (b, c, 4)
+    assert out.z.shape == (b, c, 32)
+    assert out.z_hat.shape == (b, c, 4, 32)
+
+
+def test_exported_shapes_and_mean_over_seen_channels(model):
+    f = feeds(2, 3)
+    f.valid[:, 2] = 0
+    quantiles, p_rise, z, z_hat = Exported(model)(*f)
+    assert quantiles.shape == (2, 3, 4, 3)
+    assert p_rise.shape == (2, 3, 4)
+    assert z_hat.shape == (2, 4, 32)
+    torch.testing.assert_close(z, model(f).z[:, :2].mean(1))
+
+
+def test_quantiles_never_cross(model):
+    q = model(feeds(4, 8)).quantiles
+    assert (q[..., 0] <= q[..., 1]).all()
+    assert (q[..., 1] <= q[..., 2]).all()
+
+
+def test_an_absent_channel_changes_no_other(model):
+    f = feeds()
+    f.valid[:, 1] = 0
+    before = model(f).quantiles
+    f.x[:, 1] += 5
+    f.stats[:, 1] += 5
+    torch.testing.assert_close(model(f).quantiles[:, [0, 2]], before[:, [0, 2]])
+
+
+def test_patches_not_yet_seen_are_hidden(model):
+    f = feeds()
+    f.valid[..., :32] = 0
+    before = model(f).quantiles
+    f.x[..., :32, :] += 5
+    torch.testing.assert_close(model(f).quantiles, before)
+
+
+def test_a_seen_channel_does_inform_the_others(model):
+    f = feeds()
+    before = model(f).quantiles
+    f.stats[:, 1] += 5
+    assert not torch.allclose(model(f).quantiles[:, 0], before[:, 0])
+
+
+def test_the_season_reaches_the_forecast_but_not_the_embedding(model):
+    f = feeds()
+    before = model(f)
+    after = model(f._replace(season=f.season + 1, anchors=f.anchors + 1))
+    torch.testing.assert_close(after.z, before.z)
+    assert not torch.allclose(after.quantiles, before.quantiles)
+
+
+def test_an_action_has_its_place_and_zeros_are_none(model):
+    f = feeds()
+    plain = model(f)
+    torch.testing.assert_close(model(f, torch.zeros(2, SMALL.action)).z_hat, plain.z_hat)
+    acted = model(f, torch.ones(2, SMALL.action))
+    assert not torch.allclose(acted.z_hat, plain.z_hat)
+    torch.testing.assert_close(acted.z, plain.z)
+
+
+def test_channels_have_no_order(model):
+    f = feeds(1, 5)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    turned = model(Feeds(*(t[:, order] for t in f)))
+    torch.testing.assert_close(turned.quantiles, model(f).quantiles[:, order], atol=1e-5, rtol=1e-4)
+
+
+def test_the_target_follows_and_never_learns():
+    encoder = ContextEncoder(SMALL)
+    target = TargetEncoder(encoder)
+    assert not any(p.requires_grad for p in target.parameters())
+    start = [p.clone() for p in target.parameters()]
+    with torch.no_grad():
+        for p in encoder.parameters():
+            p.add_(1.0)
+    target.follow(encoder, 0.9)
+    for before, after in zip(start, target.parameters(), strict=True):
+        torch.testing.assert_close(after, before + 0.1, atol=1e-5, rtol=1e-4)
+
+
+def test_latents_are_layer_normed():
+    z = latent(torch.randn(7, 9, 32) * 5 + 3)
+    torch.testing.assert_close(z.mean(-1), torch.zeros(7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.var(-1, unbiased=False), torch.ones(7), atol=1e-3, rtol=0)
+
+
+def test_one_block_hides_keys():
+    block = Block(SMALL).eval()
+    x = torch.randn(2, 6, 32)
+    hidden = torch.zeros(2, 1, 1, 6)
+    hidden[..., 4:] = -1e4
+    torch.testing.assert_close(block(x, hidden)[:, :4], block(x[:, :4]), atol=1e-5, rtol=1e-4)
+
+
+def test_parameter_names_are_those_of_vjepa():
+    names = set(dict(Block(SMALL).named_parameters()))
+    assert {"norm1.weight", "attn.qkv.weight", "attn.proj.bias", "mlp.fc1.weight"} <= names
+
+
+def test_the_shape_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SMALL.width = 3
