@@ -9,7 +9,7 @@ export OPENBLAS_NUM_THREADS = 1
 .PHONY: run test lint bench train completions clean
 
 run: $(VENV)/.run
-	$(VENV)/bin/jepad --session $(ARGS)
+	@$(VENV)/bin/jepad --session $(ARGS)
 
 test: $(VENV)/.dev
 	$(MAKE) -s -C libjepad check
@@ -37,9 +37,9 @@ clean:
 NATIVE := setup.py pyproject.toml jepad/ring/build_shm.py $(wildcard libjepad/*.[ch])
 
 $(VENV)/.run: $(NATIVE) packaging/setup.sh
-	packaging/setup.sh run $(BOOTSTRAP) $(VENV)
-	touch $@
+	@packaging/setup.sh run $(BOOTSTRAP) $(VENV)
+	@touch $@
 
 $(VENV)/.dev: $(NATIVE) packaging/setup.sh
-	packaging/setup.sh dev $(BOOTSTRAP) $(VENV)
-	touch $@ $(VENV)/.run
+	@packaging/setup.sh dev $(BOOTSTRAP) $(VENV)
+	@touch $@ $(VENV)/.run

@@ -1,4 +1,4 @@
-"""`python -m bench NAME [--quick] [--data DIR] [--json]`: one measurement, its goals, met or not."""
+"""`python -m bench NAME [--quick] [--data DIR] [--json]`: one measurement beside its goals."""
 
 from __future__ import annotations
 

@@ -27,9 +27,8 @@ def run(options: Options) -> Report:
 
 
 def _processes(live: Live, seconds: float, report: Report) -> None:
-    pids = {"daemon": live.pid} | {
-        "engine": p for p in live.children() if b"jepad.engine" in _read(p, "cmdline")
-    }
+    engines = [p for p in live.children() if b"jepad.engine" in _read(p, "cmdline")]
+    pids = dict(zip(("daemon", "engine"), [live.pid, *engines], strict=False))
     before = {name: _ticks(pid) for name, pid in pids.items()}
     start = time.monotonic()
     time.sleep(seconds)
@@ -56,7 +55,9 @@ def _snapshot(report: Report, rounds: int = 300) -> None:
         snapshot.take()
     ms = (time.process_time() - start) / rounds * 1e3
     report.goals.append(Goal("CPU of one snapshot of all sources, ms", ms, "<=", 3.0))
-    rows: list[list[Cell]] = [[s.name, s.state, s.series, s.duration_s * 1e3] for s in snapshot.states]
+    rows: list[list[Cell]] = [
+        [s.name, s.state, s.series, s.duration_s * 1e3] for s in snapshot.states
+    ]
     report.tables.append(Table("sources", ["source", "state", "series", "last ms"], rows))
 
 

@@ -1,4 +1,4 @@
-"""A real `jepad --session` in directories of its own, on a bus of its own, for a bench to measure."""
+"""A real `jepad --session` in directories and on a bus of its own, for a bench to measure."""
 
 from __future__ import annotations
 

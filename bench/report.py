@@ -63,7 +63,12 @@ class Report:
     def to_json(self, bench: str) -> dict[str, object]:
         """The object `--json` prints; NaN becomes null."""
         goals = [
-            {"what": g.what, "value": _cell(g.value), "goal": f"{g.sense} {g.limit:g}", "met": g.met}
+            {
+                "what": g.what,
+                "value": _cell(g.value),
+                "goal": f"{g.sense} {g.limit:g}",
+                "met": g.met,
+            }
             | ({"note": g.note} if g.note else {})
             for g in self.goals
         ]
@@ -82,7 +87,9 @@ class Report:
         lines = [f"bench {bench}"]
         for g in self.goals:
             mark = {True: "met   ", False: "MISSED", None: "  —   "}[g.met]
-            lines.append(f"  {mark} {g.what}: {_show(g.value)} (goal {g.sense} {g.limit:g}) {g.note}")
+            lines.append(
+                f"  {mark} {g.what}: {_show(g.value)} (goal {g.sense} {g.limit:g}) {g.note}"
+            )
         for t in self.tables:
             lines += ["", t.title, *_aligned(t)]
         return "\n".join([*lines, *self.notes, ""])

@@ -27,9 +27,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     out.add_argument("--version", action="version", version=f"jepad {version('jepad')}")
-    out.add_argument(
-        "--session", action="store_true", help="run for this user, on the session bus"
-    )
+    out.add_argument("--session", action="store_true", help="run for this user, on the session bus")
     out.add_argument("--config", metavar="FILE", help="settings, see jepad.toml(5)")
     out.add_argument("--seconds", type=_positive, metavar="N", help="stop after N seconds")
     out.add_argument("--json", action="store_true", help="at the end print one JSON object")

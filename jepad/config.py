@@ -90,9 +90,9 @@ class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[limits]"""
 
-    calls_burst: Annotated[
-        int, Meta(ge=10, description="D-Bus calls a user may make at once")
-    ] = 2000
+    calls_burst: Annotated[int, Meta(ge=10, description="D-Bus calls a user may make at once")] = (
+        2000
+    )
     calls_per_s: Annotated[
         float, Meta(gt=0, description="D-Bus calls a user may make each second after that")
     ] = 200.0

@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -28,8 +27,8 @@ from jepad.outlook import Outlook
 from jepad.policy.alerts import Alert, Alerts
 from jepad.screen import Screen, print_json, text
 from jepad.service import Parts, Service
-from jepad.sources.registry import build, processes_of
 from jepad.sources.processes import Top
+from jepad.sources.registry import build, processes_of
 from jepad.sources.replay import Replay, read_trace
 from jepad.sources.snapshot import Snapshot
 from jepad.telemetry import Sampler, Telemetry
@@ -165,7 +164,7 @@ class Daemon:
         return "away" if self.outlook.degraded else "running"
 
     def _next(self, due: float) -> float:
-        """The next tick's time; ticks that passed while we were held up are counted, not made up."""
+        """The next tick's time; ticks that passed meanwhile are counted, not made up."""
         due += self.interval_s
         late = time.monotonic() - due
         if late > self.interval_s:
@@ -200,9 +199,7 @@ async def _daemon(
             await daemon.supervisor.start()
         if not args.replay:
             budget = Budget(settings.limits.calls_burst, settings.limits.calls_per_s)
-            daemon.door = await serve(
-                daemon.service, places, session=args.session, budget=budget
-            )
+            daemon.door = await serve(daemon.service, places, session=args.session, budget=budget)
             stack.push_async_callback(daemon.door.close)
             daemon.door.closed.add_done_callback(lambda _: daemon.stopping.set())
         daemon.alerts.subscribe(_log_raised, _log_cleared)
@@ -243,7 +240,7 @@ async def _replay_once(
                 daemon.service.risks(),
                 daemon.service.state(),
             )
-            print("\n".join(lines))  # noqa: T201
+            print("\n".join(lines))
         else:
             raise NotReady(f"{args.replay}: {daemon.telemetry.head + 1} samples are too few")
         return 0

@@ -92,9 +92,7 @@ class Outlook:
             model_digest=bytes(header.model_sha256).hex(),
         )
 
-    def _from_baseline(
-        self, window: Window, series: Sequence[Series], values: Floats
-    ) -> Forecast:
+    def _from_baseline(self, window: Window, series: Sequence[Series], values: Floats) -> Forecast:
         picks = choose(window.series, self._patterns)
         quantiles, p_rise = baseline(values[:, picks].T, self._interval_s, STEPS)
         return Forecast(

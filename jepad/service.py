@@ -123,9 +123,7 @@ class Service:
                     for s in parts.telemetry.states
                 ],
                 "risks": [risk_json(r) for r in self._risks],
-                "raised": [
-                    {"id": a.id, **risk_json(a.risk)} for a in parts.alerts.active.values()
-                ],
+                "raised": [{"id": a.id, **risk_json(a.risk)} for a in parts.alerts.active.values()],
                 "streams": self.list_streams(),
             }
         )

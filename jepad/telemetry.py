@@ -41,9 +41,7 @@ class Sampler(Protocol):
 class Telemetry:
     """Samples into the ring, one call a tick."""
 
-    def __init__(
-        self, sampler: Sampler, prefix: str, ring: config.Ring, interval_s: float
-    ) -> None:
+    def __init__(self, sampler: Sampler, prefix: str, ring: config.Ring, interval_s: float) -> None:
         self._sampler = sampler
         self._prefix = prefix
         self._ring = ring
@@ -119,9 +117,7 @@ class Telemetry:
         self._stream = Stream(self._prefix, STREAM)
 
 
-def _carried(
-    old: Window, before: tuple[Series, ...], after: tuple[Series, ...]
-) -> list[Sample]:
+def _carried(old: Window, before: tuple[Series, ...], after: tuple[Series, ...]) -> list[Sample]:
     """The old rows under the new columns; series that were not there are NaN."""
     place = {s: i for i, s in enumerate(before)}
     source = np.array([place.get(s, -1) for s in after])
@@ -130,5 +126,3 @@ def _carried(
         Sample(int(t), row, int(flag))
         for t, row, flag in zip(old.t_ns, values, old.flags, strict=True)
     ]
-
-

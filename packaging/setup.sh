@@ -31,12 +31,13 @@ if [ -n "$missing" ]; then
     fi
 fi
 
+echo "setting up $venv (a minute or so)" >&2
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install -q --upgrade pip
+"$venv/bin/python" -m pip install -qq --upgrade pip
 if [ "$what" = dev ]; then
     # torch first and alone: with it in place nothing else pulls in another build of it
-    "$venv/bin/python" -m pip install -q torch==2.13.0
-    "$venv/bin/python" -m pip install -q -e '.[train,dev,bench]'
+    "$venv/bin/python" -m pip install -qq torch==2.13.0
+    "$venv/bin/python" -m pip install -qq -e '.[train,dev,bench]'
 else
-    "$venv/bin/python" -m pip install -q -e .
+    "$venv/bin/python" -m pip install -qq -e .
 fi

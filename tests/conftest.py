@@ -21,6 +21,10 @@ def pytest_runtest_makereport(item, call):
     """Turn an unexpected skip into a failure."""
     outcome = yield
     report = outcome.get_result()
-    if report.skipped and not hasattr(report, "wasxfail") and not item.get_closest_marker("may_skip"):
+    if (
+        report.skipped
+        and not hasattr(report, "wasxfail")
+        and not item.get_closest_marker("may_skip")
+    ):
         report.outcome = "failed"
         report.longrepr = f"unexpected skip of {item.nodeid}: {report.longrepr}"

@@ -104,7 +104,9 @@ def test_a_restart_loses_nothing_recorded(tmp_path):
 def test_it_leaves_no_process_and_no_private_bus_behind(tmp_path):
     with daemon(tmp_path) as child:
         until("running", lambda: described(tmp_path).get("state") == "running")
-        pids = [int(p) for p in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()]
+        pids = [
+            int(p) for p in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        ]
         assert len(pids) >= 2
         child.terminate()
         assert child.wait(30) == 0
@@ -174,5 +176,3 @@ def test_a_full_dev_shm_is_a_clear_error(tmp_path):
     assert done.returncode == 1
     assert "/dev/shm" in done.stderr
     assert "Traceback" not in done.stderr
-
-

@@ -76,7 +76,9 @@ class Forecaster:
     def tick(self) -> Made | None:
         """None when nothing came, nothing of it is forecast, or the past is being relived."""
         began = time.thread_time_ns()
-        self._new = min(self._new + self.recent.update(), len(self.recent.rows))
+        came = self.recent.update()
+        self._since_slow += came
+        self._new = min(self._new + came, len(self.recent.rows))
         if not self._new or not self.recent.series:
             return None
         if self._batch and self._past and self._new > 1:
@@ -96,7 +98,6 @@ class Forecaster:
         """Move on; those whose turn it is to ask the model."""
         self.fast.step(self.recent.fast(), self.recent.rows[-fresh:])
         scales = [self.fast] if self.pace.due() else []
-        self._since_slow += fresh
         steps = self._since_slow // DECIMATION
         if steps:
             self._since_slow, self._far = 0, None

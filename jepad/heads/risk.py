@@ -74,7 +74,8 @@ def assess(
     `grower` is the task whose memory grows fastest, where tasks are known."""
     memory = _memory(window, forecast, limits)
     found = [_blamed(memory, window, grower) if memory else None]
-    found += [_stall(domain, window, forecast, limits) for domain in ("io", "cpu")]
+    io = _stall("io", window, forecast, limits)
+    found += [_on_disk(io, window) if io else None, _stall("cpu", window, forecast, limits)]
     return [risk for risk in found if risk is not None]
 
 
@@ -121,6 +122,20 @@ def _blamed(risk: Risk, window: Window, grower: Grower | None) -> Risk:
     return replace(risk, unit=unit, cause=cause)
 
 
+def _on_disk(risk: Risk, window: Window) -> Risk:
+    """The risk with the disk that was busiest lately."""
+    busy = {
+        s.name.split(".")[1]: _grown(window, i) * 1e-3  # iot counts milliseconds
+        for i, s in enumerate(window.series)
+        if s.name.startswith("disk.") and s.name.endswith(".iot")
+    }
+    disk = max(busy, key=lambda name: busy[name], default="")
+    if not disk or not busy[disk] > 0.01:
+        return risk
+    cause = f"{risk.cause}; {disk} was busy {min(busy[disk], 1.0):.0%} of that time"
+    return replace(risk, unit=disk, cause=cause)
+
+
 def _stall(domain: str, window: Window, forecast: Forecast | None, limits: Limits) -> Risk | None:
     """Probability that PSI `some` of the domain exceeds the stall share within the horizon."""
     name = f"psi.{domain}.some.total"
@@ -157,14 +172,21 @@ def _exceeds(forecast: Forecast, name: str, limits: Limits) -> tuple[float, floa
     return best, eta
 
 
-def _share_now(window: Window, name: str, span: int = 5) -> float | None:
-    total = _column(window, name)
-    if total is None or len(total) < 2:
-        return None
-    t_s, part = _seconds(window)[-span - 1 :], total[-span - 1 :]
-    if not np.isfinite(part[[0, -1]]).all() or part[-1] < part[0] or t_s[-1] <= t_s[0]:
-        return None
-    return float((part[-1] - part[0]) / 1e6 / (t_s[-1] - t_s[0]))
+def _share_now(window: Window, name: str) -> float | None:
+    """Share of the last seconds spent stalled; None when unknown."""
+    for i, series in enumerate(window.series):
+        if series.name == name:
+            share = _grown(window, i) / 1e6  # PSI totals count microseconds
+            return share if math.isfinite(share) else None
+    return None
+
+
+def _grown(window: Window, column: int, span: int = 5) -> float:
+    """Growth per second of a counter over the last `span` samples; NaN when unknown or reset."""
+    part, t_s = window.values[-span - 1 :, column], _seconds(window)[-span - 1 :]
+    if len(part) < 2 or t_s[-1] <= t_s[0] or not part[-1] >= part[0]:
+        return math.nan
+    return float((part[-1] - part[0]) / (t_s[-1] - t_s[0]))
 
 
 def _reclaim_strained(window: Window) -> bool:

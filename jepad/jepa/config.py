@@ -23,7 +23,7 @@ class Shape:
     width: int = 128
     heads: int = 4
     mlp_ratio: int = 2
-    time_blocks: int = 3
+    time_blocks: int = 2
     predictor_blocks: int = 2
 
     @property
@@ -43,7 +43,7 @@ class Schedule:
     #: Of the EMA target. Constant: as the learning rate fades, the target catches up, and the
     #: encoder that ships speaks the latents its predictor learned.
     momentum: float = 0.996
-    latent: float = 1.0  # weight of the latent loss
+    latent: float = 2.0  # weight of the latent loss
     event: float = 0.1  # weight of the event loss
     clip: float = 1.0
     seed: int = 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -18,7 +18,7 @@ from jepad.jepa.config import Shape
 from jepad.jepa.world import Feeds
 from jepad.learn import dataset, score
 from jepad.learn.batches import to_feeds
-from jepad.learn.corpus import OWN, OWN_SHARE, TRAIN_SHARE, held_out
+from jepad.learn.corpus import OWN, OWN_SHARE, TRAIN_SHARE, Cut, held_out
 from jepad.learn.export import session
 from jepad.learn.traces import Trace, digest, files
 from jepad.learn.windows import prepare_now
@@ -38,11 +38,11 @@ LIMITS = (
 
 
 def story(
-    directories: Sequence[str], traces: Sequence[Trace], run: Mapping[str, float]
+    directories: Sequence[str], traces: Sequence[Trace], cuts: Sequence[Cut]
 ) -> dict[str, object]:
     """What can be said before measuring."""
     held = held_out(traces)
-    trained = sorted({c.key for c in dataset.training(traces)})
+    trained = sorted({c.key for c in cuts})
     return {
         "name": "jepad-machine",
         "what": "JEPA world model of machine telemetry: quantiles, event chances, embeddings",
@@ -50,7 +50,6 @@ def story(
         "context_steps": CONTEXT,
         "horizons_steps": list(HORIZONS),
         "shape": asdict(Shape()),
-        "training": dict(run),
         "data": {os.path.basename(p): digest(p) for d in directories for p in files(d)},
         "split": {
             "rule": "of each source's sorted hosts every fifth, from the third on, never trains; "
@@ -78,15 +77,18 @@ def measure(directory: str, traces: Sequence[Trace]) -> dict[str, object]:
         made: dict[str, object] = json.load(f)
     graph = session(os.path.join(directory, GRAPH), threads=2)
     where = score.places(dataset.validation(traces), _WINDOWS)
-    figures = {}
+    held = held_out(traces)
+    figures: dict[str, dict[str, object]] = {}
     for source in sorted({p.cut.source for p in where}):
         some = [p for p in where if p.cut.source == source]
         told = [score.tell(graph, p) for p in some]
         rows = score.forecast_figures(told, [score.calibrated(p) for p in some])
-        figures[source] = {"hosts": len(some)} | {k: _rounded(v) for k, v in rows.items()}
+        unseen = all(p.cut.key in held for p in some)
+        figures[source] = {"hosts": len(some), "unseen_hosts": unseen}
+        figures[source] |= {k: _rounded(v) for k, v in rows.items()}
     made["metrics"] = {
         "horizons_steps": list(HORIZONS),
-        "held_out_hosts_later_time": figures,
+        "later_in_time": figures,
     }
     with open(f"{path}.part", "w", encoding="utf-8") as f:
         json.dump(made, f, indent=1)

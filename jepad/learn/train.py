@@ -21,6 +21,7 @@ from jepad.jepa.config import Schedule, Shape
 from jepad.jepa.trainer import Trainer
 from jepad.learn import card, dataset, export
 from jepad.learn.batches import to_batch
+from jepad.learn.corpus import Cut
 from jepad.learn.sampler import Sampler
 
 CHECKPOINT = "checkpoint.pt"
@@ -68,12 +69,11 @@ class Clock:
         return self.spent_s / self._total_s
 
 
-def train(plan: Plan) -> Trainer:
+def train(plan: Plan, cuts: Sequence[Cut]) -> Trainer:
     """Train for the given minutes; leaves a checkpoint in `plan.out`."""
     os.makedirs(plan.out, exist_ok=True)
     path = os.path.join(plan.out, CHECKPOINT)
-    traces = dataset.load(plan.data)
-    sampler = Sampler(dataset.training(traces), plan.seed)
+    sampler = Sampler(cuts, plan.seed)
     trainer = Trainer(Shape(), Schedule(seed=plan.seed))
     before_s = _resume(path, trainer, sampler) if plan.resume else 0.0
     clock, saved = Clock(plan.minutes, before_s), 0.0
@@ -108,12 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Plan(args.data, args.out, args.minutes, args.seed, args.resume)
     torch.set_num_threads(min(_THREADS, os.cpu_count() or 1))
     try:
-        trainer = train(plan)
         traces = dataset.load(plan.data)
-        story = card.story(
-            plan.data, traces, {"seed": plan.seed, "minutes": plan.minutes, "steps": trainer.step}
-        )
-        made = export.export(trainer.model, card.example(traces), plan.out, story)
+        cuts = dataset.training(traces)
+        trainer = train(plan, cuts)
+        run = {"seed": plan.seed, "minutes": plan.minutes, "steps": trainer.step}
+        story = card.story(plan.data, traces, cuts) | {"training": run}
+        export.export(trainer.model, card.example(traces), plan.out, story)
         made = card.measure(plan.out, traces)
     except JepadError as e:
         sys.stderr.write(f"jepad.learn.train: {e}\n")

@@ -36,9 +36,10 @@ def load(path: str | None = None) -> ModelFiles:
     files = card.get("files")
     if not isinstance(files, dict) or GRAPH not in files:
         raise ModelError(f"{card_path}: names no file {GRAPH}; reinstall the model")
+    strays = [name for name in files if os.path.basename(name) != name]
+    if strays:
+        raise ModelError(f"{card_path}: file name {strays[0]!r} leaves its directory")
     for name, expected in files.items():
-        if os.path.basename(name) != name:
-            raise ModelError(f"{card_path}: file name {name!r} leaves its directory")
         _verify(os.path.join(directory, name), str(expected))
     return ModelFiles(card, os.path.join(directory, GRAPH), str(files[GRAPH]))
 

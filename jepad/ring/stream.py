@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import struct
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,7 @@ from jepad.ring.layout import FIXED_DTYPE, FIXED_SIZE, dtype_of, object_path
 #: A live writer beats at least once a second; five missed beats are no hiccup.
 DEAD_AFTER_S = 5.0
 _NOBODY = 0xFFFFFFFF
-_VIEW = struct.Struct("=8xQQQ4xI4xIQQQ")  # struct jepad_view: one call instead of nine attributes
-_from, _cast = ffi.from_buffer, ffi.cast
+_new, _from, _cast = ffi.new, ffi.from_buffer, ffi.cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +42,49 @@ class Header:
     total_bytes: int
 
 
-class Frame(NamedTuple):
-    """One record."""
+class Frame:
+    """One record. Made before the wait for it, so that a woken reader has it at once."""
 
-    array: NDArray[Any]
-    n: int  # its number: 0, 1, 2, ... over all writers of the object
-    t_ns: int  # CLOCK_MONOTONIC of its capture
-    t_publish_ns: int
-    flags: int
-    source_n: int  # the record of another stream it was made from
-    aux: tuple[int, int]
-    epoch: int  # which writer of this object wrote it
+    __slots__ = ("_view", "array")
+
+    def __init__(self, array: NDArray[Any], view: Any) -> None:
+        self.array = array
+        self._view = view
+
+    @property
+    def n(self) -> int:
+        """Its number: 0, 1, 2, ... over all writers of the object."""
+        return int(self._view.n)
+
+    @property
+    def t_ns(self) -> int:
+        """CLOCK_MONOTONIC of its capture."""
+        return int(self._view.t_capture_ns)
+
+    @property
+    def t_publish_ns(self) -> int:
+        """CLOCK_MONOTONIC of its publishing."""
+        return int(self._view.t_publish_ns)
+
+    @property
+    def flags(self) -> int:
+        """`records.GAP` and others to come."""
+        return int(self._view.flags)
+
+    @property
+    def source_n(self) -> int:
+        """The record of another stream that it was made from."""
+        return int(self._view.source_n)
+
+    @property
+    def aux(self) -> tuple[int, int]:
+        """Two words of the stream's own."""
+        return int(self._view.aux[0]), int(self._view.aux[1])
+
+    @property
+    def epoch(self) -> int:
+        """Which writer of this object wrote it."""
+        return int(self._view.epoch)
 
 
 class Latest:
@@ -62,7 +92,7 @@ class Latest:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._view = ffi.new("struct jepad_view *")
+        self._view = _new("struct jepad_view *")
 
     def __enter__(self) -> Frame:
         return self._stream._newest(self._view)
@@ -110,8 +140,6 @@ class Stream:
         self._bytes = np.frombuffer(whole, np.uint8)
         self._base = int(ffi.cast("uintptr_t", base))
         self._handle: Any = handle
-        self._view = ffi.new("struct jepad_view *")
-        self._view_bytes = ffi.buffer(self._view)
 
     @property
     def head(self) -> int:
@@ -154,10 +182,10 @@ class Stream:
             n = after + 1
         if n is not None and n < 0:
             raise SettingError(f"record {n}: numbers start at 0")
-        array = self._target(out)
-        code = self._fetch(-1 if n is None else n, timeout, array)
+        frame = Frame(self._target(out), _new("struct jepad_view *"))
+        code = self._fetch(-1 if n is None else n, timeout, frame)
         if code > 0:
-            return _frame(self._view_bytes, array)
+            return frame
         if code < 0:
             raise self._error(code, n)
         return None
@@ -209,7 +237,7 @@ class Stream:
             self._bytes,
             int(_cast("uintptr_t", view.payload)) - self._base,
         )
-        return _frame(ffi.buffer(view), array)
+        return Frame(array, view)
 
     def _still(self, view: Any) -> None:
         if self._handle is None or lib.jepad_check(self._handle, view) != 0:
@@ -223,9 +251,10 @@ class Stream:
             raise SettingError(f"out= must be contiguous, {header.dtype} of {header.shape}")
         return out
 
-    def _fetch(self, n: int, timeout: float, array: NDArray[Any]) -> int:
+    def _fetch(self, n: int, timeout: float, frame: Frame) -> int:
         """One call to C; a signal ends its wait, so that Python can act on it."""
-        to, size, view = _from(array, require_writable=True), array.nbytes, self._view
+        array, view = frame.array, frame._view
+        to, size = _from(array, require_writable=True), array.nbytes
         left = int(timeout * 1e9)
         deadline = time.monotonic_ns() + left
         while True:
@@ -275,11 +304,6 @@ def _expected_owner(prefix: str) -> int:
         return pwd.getpwnam(os.path.basename(prefix)).pw_uid
     except KeyError:
         return _NOBODY
-
-
-def _frame(view: Any, array: NDArray[Any]) -> Frame:
-    n, t_ns, t_publish_ns, flags, epoch, source_n, aux0, aux1 = _VIEW.unpack_from(view)
-    return Frame(array, n, t_ns, t_publish_ns, flags, source_n, (aux0, aux1), epoch)
 
 
 def _header(handle: Any) -> Header:

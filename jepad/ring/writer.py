@@ -85,8 +85,10 @@ class Writer:
             data = _from(array)
         except ValueError:  # not contiguous: cheaper to ask forgiveness, it is rare
             data = _from(np.ascontiguousarray(array))
+        aux0, aux1 = aux
         with self._lock:
-            n: int = lib.ring_publish(self._live(), data, t_ns, flags, source_n, *aux)
+            handle = self._handle or self._live()
+            n: int = lib.ring_publish(handle, data, t_ns, flags, source_n, aux0, aux1)
         return n
 
     def heartbeat(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from jepad.bus.connection import Connection
-from jepad.bus.seam import Message, Variant
+from jepad.bus.seam import Message
+from jepad.bus.variants import unwrap
 
 LIBRARIES = ("dbus-fast", "dbus-next")
 ROOT = Path(__file__).parents[2]
@@ -71,8 +71,7 @@ class Served:
 
     def facts(self):
         """What the server says of itself."""
-        self.ask("Predict", "sta{sv}", "tick", 0, {"uncached": Variant("b", True)})
-        return json.loads(self.ask("Describe")[0])
+        return unwrap(self.ask("GetWorldState")[0])["facts"]
 
     @contextlib.asynccontextmanager
     async def connect(self):

@@ -28,6 +28,7 @@ class Service:
         self.door = None
         self.asked = 0
         self.current = "running"
+        self.words = "jepad"
         self.raised = self.cleared = None
         self.told = []
 
@@ -44,18 +45,19 @@ class Service:
         return 0.25
 
     def describe(self):
-        facts = {
+        return json.dumps({"pad": "x" * 8192})
+
+    def facts(self):
+        return {
             "library": seam.LIBRARY,
-            "pid": os.getpid(),
             "stalls": self.door.connection.stalls,
             "fds": len(os.listdir("/proc/self/fd")),
             "asked": self.asked,
-            "pad": "x" * 8192,
         }
-        return json.dumps(facts)
 
     def status_text(self, colour):
-        return "\033[32m●\033[0m jepad\n" if colour else "● jepad\udcff\n"
+        dot = "\033[32m●\033[0m" if colour else "●"
+        return f"{dot} {self.words}\udcff\n"
 
     def list_streams(self):
         return [
@@ -100,6 +102,9 @@ class Service:
         self.current = argument
         self.door.tick()
 
+    def do_words(self, words):
+        self.words = words
+
     def do_tick(self, _):
         self.door.tick()
 
@@ -119,12 +124,8 @@ class Service:
         return np.full((2, 3), array.sum() * dt_s + len(series), dtype=np.float32)
 
     def world_state(self):
-        return {
-            "state": self.current,
-            "source_n": 3,
-            "surprise": float("nan"),
-            "risks": {"io": 0.1},
-        }
+        state = {"state": self.current, "source_n": 3, "surprise": float("nan")}
+        return state | {"risks": {"io": 0.1}, "facts": self.facts()}
 
     def risks(self):
         return [RISK]

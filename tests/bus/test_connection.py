@@ -1,15 +1,16 @@
 """The connection: nothing is lost when the bus stalls, every call ends, the end is noticed."""
 
 import asyncio
-import json
 import os
 import signal
+import socket
 import time
 
 import pytest
 
 from jepad.bus.connection import Connection, Refused
-from jepad.bus.seam import Message, MessageType
+from jepad.bus.seam import Message, MessageType, encode
+from jepad.bus.variants import unwrap
 from jepad.errors import BusError
 
 CALLS = 1500
@@ -66,7 +67,7 @@ def test_a_burst_of_signals_against_a_stalled_bus_arrives_in_full_and_in_order(j
             peer.on_message = lambda message, _: got.append(message.body[0])
             rule = "type='signal',interface='org.jepad1.Resource',member='PredictionCleared'"
             await peer.call_bus("AddMatch", "s", rule)
-            before = jepad_stalls(await peer.call(jepad.message("Describe")))
+            before = stalls(await peer.call(jepad.message("GetWorldState")))
             stop(jepad.process.pid)
             burst = asyncio.ensure_future(
                 peer.call(jepad.message("Predict", "sta{sv}", "burst:5000", 0, {}), 20)
@@ -77,15 +78,15 @@ def test_a_burst_of_signals_against_a_stalled_bus_arrives_in_full_and_in_order(j
             await asyncio.sleep(0.5)
             os.kill(jepad.bus.pid, signal.SIGCONT)
             await burst
-            return before, jepad_stalls(await peer.call(jepad.message("Describe")))
+            return before, stalls(await peer.call(jepad.message("GetWorldState")))
 
     before, after = asyncio.run(body())
     assert got == [f"/org/jepad1/prediction/{i}" for i in range(5000)]
     assert after > before
 
 
-def jepad_stalls(reply):
-    return json.loads(reply.body[0])["stalls"]
+def stalls(reply):
+    return unwrap(reply.body[0])["facts"]["stalls"]
 
 
 def test_a_call_that_nobody_answers_ends_at_its_deadline(bus):
@@ -203,3 +204,39 @@ def test_a_server_that_speaks_something_else_is_refused(tmp_path):
 
     with pytest.raises(BusError, match="refused to let us in"):
         asyncio.run(body())
+
+
+def test_a_flood_leaves_turns_to_the_rest_of_the_daemon():
+    """All calls are in one read, each takes its time; other work still runs in between."""
+    count = 60
+
+    async def body():
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        connection = Connection(ours, 1000)
+        turns, seen = 0, []
+
+        def other_work():
+            nonlocal turns
+            turns += 1
+            loop.call_soon(other_work)
+
+        def slow(message, _size):
+            time.sleep(0.002)
+            seen.append((message.serial, turns))
+
+        loop = asyncio.get_running_loop()
+        connection.on_message = slow
+        frames = (Message(path="/", member="M", serial=i) for i in range(1, count + 1))
+        theirs.sendall(b"".join(encode(m) for m in frames))
+        connection._resume()
+        loop.call_soon(other_work)
+        while len(seen) < count:
+            await asyncio.sleep(0.01)
+        connection.close()
+        theirs.close()
+        return seen
+
+    seen = asyncio.run(body())
+    assert [serial for serial, _ in seen] == list(range(1, count + 1))
+    assert len({turns for _, turns in seen}) >= count * 2 // 10

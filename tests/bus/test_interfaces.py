@@ -118,6 +118,19 @@ def test_predict_answers_with_the_declared_types_and_once_a_tick(jepad):
     assert jepad.facts()["asked"] == asked + 2
 
 
+def test_descriptions_are_made_once_a_tick(jepad):
+    tick = ("Predict", "sta{sv}", "tick", 0, {"uncached": Variant("b", True)})
+    jepad.ask(*tick)
+    first = jepad.ask("Status", "b", False)
+    jepad.ask("Predict", "sta{sv}", "words:other", 0, {})
+    assert jepad.ask("Status", "b", False) == first
+    assert jepad.ask("Status", "b", True) != first
+    jepad.ask(*tick)
+    assert jepad.ask("Status", "b", False) == ["● other?\n"]
+    jepad.ask("Predict", "sta{sv}", "words:jepad", 0, {})
+    jepad.ask(*tick)
+
+
 def test_options_reach_the_service_and_are_never_cached(jepad):
     options = {"a": Variant("s", "x"), "b": Variant("v", Variant("i", 1))}
     assert jepad.ask("Predict", "sta{sv}", "cpu", 9, options)[0]["source_n"].value == 2

@@ -137,6 +137,7 @@ def test_a_late_start_relives_the_last_steps(machine, model):
     machine.pass_(200)
     made = caught_up(forecaster)
     promises(made.forecast)
+    assert made.forecast.weight[:, 4:].any()
     assert np.isfinite(made.forecast.surprise)
     assert made.age == 0
     assert np.unique(made.forecast.weight[:, :3]).size > 1  # each channel has its own by now

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jepad.heads.risk import Limits, assess, low_watermark_kib, trend
+from jepad.heads.risk import Grower, Limits, assess, low_watermark_kib, trend
 from jepad.records import Forecast, Series, Window
 
 GIB = 1024.0 * 1024.0  # in KiB
@@ -71,9 +71,20 @@ def test_free_memory_counts_once_reclaim_is_strained():
 
 
 def test_a_stall_that_is_there_is_certain():
-    stalled = window({"psi.io.some.total": np.arange(60) * 400_000.0})
+    t = np.arange(60)
+    stalled = window(
+        {"psi.io.some.total": t * 4e5, "disk.vda.iot": t * 100.0, "disk.sdb.iot": t * 900.0}
+    )
     risk = of(assess(stalled, None, Limits()), "io")
-    assert (risk.probability, risk.eta_s) == (1.0, 0.0)
+    assert (risk.probability, risk.eta_s, risk.unit) == (1.0, 0.0, "sdb")
+    assert "sdb was busy 90%" in risk.cause
+
+
+def test_the_task_that_grows_is_named_with_its_cgroup():
+    grower = Grower("firefox[4242]", "/user.slice/firefox.scope", 300 * 2**20)
+    risk = of(assess(memory(8 * GIB), None, Limits(), grower), "memory")
+    assert risk.unit == "/user.slice/firefox.scope"
+    assert "firefox[4242] grows by 300.0 MiB/s" in risk.cause
 
 
 def test_a_forecast_stall_is_told_before_it_is_there():

@@ -1,0 +1,132 @@
+"""On a small real trace: a few steps help, an interruption changes nothing, files are true."""
+
+import json
+import os
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from jepad.heads.forecast import finish
+from jepad.heads.prepare import prepare
+from jepad.jepa.config import Schedule, Shape
+from jepad.jepa.trainer import Trainer
+from jepad.jepa.world import Exported, WorldModel
+from jepad.learn import card, export, score, train
+from jepad.learn.batches import to_batch
+from jepad.learn.sampler import Sampler
+from jepad.models import store
+from tests.learn.conftest import TRACES
+
+SMALL = Shape(width=32, heads=2, time_blocks=1, predictor_blocks=1)
+
+
+def steps(trainer, sampler, count):
+    return [trainer.learn(to_batch(*sampler.draw()))["quantile"] for _ in range(count)]
+
+
+def test_a_few_steps_help(smd):
+    trainer = Trainer(SMALL, Schedule(steps=60, warmup=5, peak=3e-3))
+    seen = steps(trainer, Sampler([smd], 0, rows=64), 60)
+    assert np.mean(seen[-15:]) < 0.85 * np.mean(seen[:15])
+
+
+def test_resume_equals_uninterrupted(smd, tmp_path):
+    path = str(tmp_path / "c.pt")
+    whole, draws = Trainer(SMALL, Schedule(steps=4)), Sampler([smd], 0, rows=32)
+    steps(whole, draws, 4)
+    first, draws = Trainer(SMALL, Schedule(steps=4)), Sampler([smd], 0, rows=32)
+    steps(first, draws, 2)
+    first.save(path, json.dumps(draws.state()))
+    second, draws = Trainer(SMALL, Schedule(steps=4)), Sampler([smd], 7, rows=32)
+    draws.restore(json.loads(second.restore(path)))
+    steps(second, draws, 2)
+    for p, q in zip(whole.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.fixture(scope="module")
+def exported(traces, tmp_path_factory):
+    torch.manual_seed(0)
+    directory = str(tmp_path_factory.mktemp("model"))
+    model, example = WorldModel(SMALL).eval(), card.example(traces)
+    whole = os.path.join(directory, "whole.onnx")
+    export.to_onnx(Exported(model), example, whole)
+    made = export.export(model, example, directory, {"name": "small"})
+    return directory, model, example, made
+
+
+def test_onnx_says_what_torch_says(exported):
+    made = exported[3]
+    assert made["checks"]["onnx"]["quantiles_max"] < 1e-4
+    assert made["checks"]["onnx"]["z_cosine_min"] > 0.9999
+
+
+def test_int8_is_close(exported):
+    made = exported[3]["checks"]["int8"]
+    assert made["quantiles_mean"] < 0.05 * made["quantiles_size"]
+    assert made["z_cosine_min"] > 0.99
+
+
+@pytest.mark.parametrize(("b", "c"), [(1, 1), (3, 7), (2, 60)])
+def test_any_batch_and_channels(exported, b, c):
+    directory = exported[0]
+    now = prepare(np.random.default_rng(0).normal(size=(b, c, 128)), np.ones(b))
+    out = finish(now, export.infer(os.path.join(directory, store.GRAPH), now.feeds))
+    assert out.quantiles.shape == (b, c, 4, 3)
+    assert out.z_hat.shape == (b, 4, 32)
+    assert np.isfinite(out.quantiles).all()
+
+
+def test_the_graph_s_names_are_fixed(exported):
+    graph = onnx.load(os.path.join(exported[0], store.GRAPH)).graph
+    assert [i.name for i in graph.input] == ["x", "valid", "stats", "anchors", "season"]
+    assert [o.name for o in graph.output] == ["quantiles", "p_rise", "z", "z_hat"]
+
+
+def test_weights_are_quantised_per_channel_to_s8_but_not_the_read_out(exported):
+    graph = onnx.load(os.path.join(exported[0], store.GRAPH)).graph
+    kinds = [i.data_type for i in graph.initializer]
+    assert kinds.count(onnx.TensorProto.INT8) > 5
+    scales = [i for i in graph.initializer if i.name.endswith("_scale") and len(i.dims) == 1]
+    assert any(i.dims[0] > 1 for i in scales)
+    assert any("readout" in name for n in graph.node if n.op_type == "MatMul" for name in n.input)
+
+
+def test_what_was_exported_can_be_loaded(exported):
+    files = store.load(exported[0])
+    assert files.card["name"] == "small"
+
+
+def test_scores_are_of_later_time(traces, exported, smd):
+    graph = export.session(os.path.join(exported[0], store.GRAPH))
+    (place,) = score.places([smd], 20)
+    told = score.tell(graph, place)
+    figures = score.forecast_figures([told], [score.calibrated(place)])
+    assert np.isfinite(figures["relmae"]).all()
+    assert np.isfinite(score.event_figures([told.p_rise], [told])["recall"][1:]).all()
+    skill, rank = score.latent_figures(graph, [place])
+    assert np.isfinite(skill).all()
+    assert rank >= 1
+    persistence = [np.repeat(told.last[..., None], 4, -1)]
+    np.testing.assert_allclose(score.relative(persistence, [told]), 1.0)
+
+
+def test_the_command_trains_exports_and_resumes(tmp_path, capsys):
+    out = str(tmp_path / "out")
+    arguments = ["--data", TRACES, "--out", out, "--minutes", "0.02"]
+    assert train.main(arguments) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert set(made["data"]) == {"memory_stall_1hz.csv.gz", "smd_cut.npz"}
+    assert made["metrics"]["later_in_time"]["smd_cut"]["hosts"] == 1
+    assert store.load(out).card == made
+    assert train.main([*arguments, "--resume"]) == 0
+
+
+def test_mistakes_are_answered_in_one_line(tmp_path, capsys):
+    out = str(tmp_path / "out")
+    assert train.main(["--data", str(tmp_path), "--out", out]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+    assert train.main(["--data", TRACES, "--out", out, "--resume"]) == 2
+    assert "checkpoint" in capsys.readouterr().err
