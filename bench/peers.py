@@ -84,7 +84,7 @@ def _receive_socket(kind: socket.SocketKind, job: Job, note: Note) -> None:
         listening.listen(1)
         peer, _ = listening.accept()
     message = bytearray(job.size)
-    array = np.frombuffer(message, np.uint8)
+    array: Any = np.frombuffer(message, np.uint8)
     for i in range(job.rounds):
         got = peer.recv_into(array)
         while got < job.size:
@@ -96,7 +96,7 @@ def _send_socket(kind: socket.SocketKind, job: Job, stack: ExitStack) -> Send:
     out = stack.enter_context(socket.socket(socket.AF_UNIX, kind))
     _retry(lambda: out.connect(_socket_path(job)))
     message = bytearray(job.size)
-    array = np.frombuffer(message, np.uint8)
+    array: Any = np.frombuffer(message, np.uint8)
 
     def send(_round: int) -> None:
         _stamp(message)
@@ -137,7 +137,7 @@ def _zmq_send(job: Job, stack: ExitStack) -> Send:
     push.linger = 0
     push.connect(f"ipc://{job.directory}/zmq{job.size}")
     message = bytearray(job.size)
-    array = np.frombuffer(message, np.uint8)
+    array: Any = np.frombuffer(message, np.uint8)
 
     def send(_round: int) -> None:
         _stamp(message)

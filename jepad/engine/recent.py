@@ -26,9 +26,12 @@ class Recent:
     """Follows one telemetry stream; a new stream needs a new one."""
 
     def __init__(self, stream: Stream, patterns: Sequence[str]) -> None:
+        """KeyError, TypeError or ValueError when the stream's schema is not telemetry's."""
         schema = stream.header.schema
         every = [Series(s["name"], s["unit"], s["semantics"]) for s in schema["series"]]
         interval_s = float(schema["interval_s"])
+        if stream.header.shape != (len(every),) or not 0 < interval_s < np.inf:
+            raise ValueError(f"{len(every)} series of {stream.header.shape} every {interval_s} s")
         self._stream = stream
         self._picks = choose(every, patterns)
         self._raw = tuple(every[i] for i in self._picks)

@@ -99,7 +99,8 @@ class Server:
         if stream is not self._stream:
             self._begin(stream)
         if self._forecaster is None:
-            self._say(self._telemetry.reason)
+            if stream is None:
+                self._say(self._telemetry.reason)
             return
         try:
             made = self._forecaster.tick()

@@ -16,7 +16,9 @@ from jepad.engine import wire
 from jepad.engine.client import EngineClient
 from jepad.errors import EngineError, ModelError, NotFound, NotReady, RingError
 from jepad.models import store
+from jepad.ring.layout import Layout
 from jepad.ring.stream import Stream, listing
+from jepad.ring.writer import Writer
 
 from .conftest import PATIENCE_S, Telemetry, until
 
@@ -226,6 +228,32 @@ def test_waits_for_telemetry_and_for_its_writer(places, engine):
     again.sample()
     until(lambda: predictions.read().source_n == again.n)
     again.retire()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        {"series": "x", "interval_s": 1.0},
+        {"series": [], "interval_s": 1.0},
+        {"series": [{"name": "load1", "unit": "", "semantics": "gauge"}], "interval_s": 0},
+    ],
+)
+def test_telemetry_that_is_none_is_borne(places, engine, schema):
+    bad = Writer.create(places.shm_prefix, Layout("telemetry", np.float64, (1,), schema, 4))
+    bad.publish(np.zeros(1), 1)
+    child = engine("--model", "none")
+    assert "schema" in child.stderr.readline()
+
+    async def waiting(client):
+        assert (await client.ping()).state == "waiting"
+
+    ask(places, waiting)
+    bad.retire()
+    good = Telemetry(places.shm_prefix)
+    good.sample()
+    opened(places, "predictions.machine")
+    good.retire()
 
 
 def test_two_in_one_directory(places, engine):
