@@ -70,3 +70,5 @@ def daemon(wait_s: float = 20.0) -> Iterator[Live]:
             child.send_signal(signal.SIGTERM)
             child.wait(15)
             log.close()
+            for left in Path("/dev/shm").glob(env["JEPAD_SHM_PREFIX"] + ".*"):
+                left.unlink()

@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Callable
 
 from jepad import config, journal, paths
 from jepad.bus.door import Door, serve
-from jepad.engine.channels import PATTERNS
 from jepad.engine.supervisor import Supervisor
 from jepad.errors import NotReady, SettingError
 from jepad.guard.limits import Budget
@@ -66,18 +65,25 @@ class Daemon:
     """The parts, and one tick of them."""
 
     def __init__(
-        self, sampler: Sampler, settings: config.Config, places: paths.Places, interval_s: float
+        self,
+        sampler: Sampler,
+        settings: config.Config,
+        places: paths.Places,
+        interval_s: float,
+        transient: bool = False,
     ) -> None:
         self.settings = settings
         self.places = places
         self.interval_s = interval_s
         self.telemetry = Telemetry(sampler, places.shm_prefix, settings.ring, interval_s)
-        patterns = settings.engine.series or PATTERNS
-        self.outlook = Outlook(places.shm_prefix, patterns, interval_s)
+        self.outlook = Outlook(places.shm_prefix, settings.engine.series, interval_s)
         self.alerts = Alerts(settings.risk)
         self.limits = _limits(settings)
         self.screen = Screen()
-        self.supervisor = _supervisor(settings, places)
+        engine = settings.engine
+        self.supervisor = Supervisor(
+            places, engine.model, engine.series, engine.stall_s, transient=transient
+        )
         self.door: Door | None = None
         self.service = Service(
             Parts(
@@ -87,6 +93,7 @@ class Daemon:
                 alerts=self.alerts,
                 engine=self.supervisor.client,
                 engine_state=self._engine_state,
+                engine_reason=lambda: self.supervisor.reason,
                 reload=self.reload,
             )
         )
@@ -188,7 +195,7 @@ async def _daemon(
     async with contextlib.AsyncExitStack() as stack:
         if args.replay:
             trace = read_trace(args.replay, args.trace)
-            daemon = Daemon(Replay(trace), settings, places, trace.dt_s)
+            daemon = Daemon(Replay(trace), settings, places, trace.dt_s, transient=True)
         else:
             daemon = _live(settings, places, stack)
         stack.callback(daemon.telemetry.close)
@@ -219,7 +226,7 @@ async def _replay_once(
 ) -> int:
     """The whole trace into the ring, one forecast from its end."""
     trace = read_trace(args.replay, args.trace)
-    daemon = Daemon(Replay(trace), settings, places, trace.dt_s)
+    daemon = Daemon(Replay(trace), settings, places, trace.dt_s, transient=True)
     try:
         with contextlib.suppress(NotReady):
             while True:
@@ -272,11 +279,6 @@ def _fastest(growth: list[tuple[Top, float]]) -> risk.Grower | None:
         return None
     task, bytes_per_s = max(growth, key=lambda pair: pair[1])
     return risk.Grower(f"{task.comm}[{task.pid}]", task.cgroup, bytes_per_s)
-
-
-def _supervisor(settings: config.Config, places: paths.Places) -> Supervisor:
-    engine = settings.engine
-    return Supervisor(places, engine.model, engine.series, engine.stall_s)
 
 
 def _limits(settings: config.Config) -> risk.Limits:

@@ -20,7 +20,7 @@ from jepad.ring.stream import Stream
 from jepad.sources.rates import rates
 
 STREAM = "predictions.machine"
-FRESH = 3  # ticks; an older forecast of the engine's is not in force
+FRESH = 3  # ticks, and seconds: an older forecast of the engine is not in force
 LEAST = 5  # samples; from fewer no interval can be told
 STEPS = (1, 4, 16, 64, 160, 640)  # horizons, as the engine's
 
@@ -74,7 +74,9 @@ class Outlook:
         except RingError:
             self.close()
             return None  # a stream of another make; reopened next tick
-        if frame is None or not last_n - FRESH <= frame.source_n <= last_n:
+        if frame is None or frame.source_n > last_n:
+            return None
+        if last_n - frame.source_n > FRESH * max(1.0, 1.0 / self._interval_s):
             return None
         if self.latest and self.latest.source_n == frame.source_n and not self.degraded:
             return self.latest

@@ -47,6 +47,7 @@ class Parts:
     alerts: Alerts
     engine: EngineClient | None
     engine_state: Callable[[], str]
+    engine_reason: Callable[[], str]  # why it ended last; "" if it never did
     reload: Callable[[], Awaitable[None]]
 
 
@@ -99,6 +100,7 @@ class Service:
                 "uptime_s": round(time.monotonic() - self._started, 1),
                 "pid": os.getpid(),
                 "engine": parts.engine_state(),
+                "engine_reason": parts.engine_reason(),
                 "model": {
                     "digest": self.model_id(),
                     "part": forecast.part() if forecast else "",
@@ -135,6 +137,7 @@ class Service:
         mark = f"\033[{dot}m●\033[0m" if colour else "●"
         forecast = parts.outlook.latest
         part = forecast.part() if forecast else "none yet"
+        reason = parts.engine_reason() if state == "degraded" else ""
         bad = [s for s in parts.telemetry.states if s.state == "failed"]
         here = [s for s in parts.telemetry.states if s.state == "ok"]
         uptime = span(time.monotonic() - self._started)
@@ -146,6 +149,7 @@ class Service:
             f"   Samples: {parts.telemetry.head + 1} of {len(parts.telemetry.series)} series from"
             f" {len(here)} sources ({', '.join(s.name for s in here)}); {self.missed_ticks} missed",
         ]
+        lines += [f"    Engine: {reason}"] if reason else []
         lines += [f"    Failed: {s.name}: {s.reason} ({s.failures} times)" for s in bad]
         lines += [f"    Raised: {risk_line(a.risk)}" for a in parts.alerts.active.values()]
         seen = [r for r in self._risks if r.probability >= WORTH_A_LINE]

@@ -2,8 +2,11 @@
 
 import os
 import uuid
+from pathlib import Path
 
 import pytest
+
+from tests.running import PREFIXES
 
 
 @pytest.fixture
@@ -14,6 +17,15 @@ def prefix():
     for entry in os.listdir("/dev/shm"):
         if entry.startswith(name):
             os.unlink(f"/dev/shm/{entry}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def swept():
+    """Streams outlive their daemon by design; those of the tests' daemons go at the end."""
+    yield
+    for prefix in PREFIXES:
+        for left in Path("/dev/shm").glob(f"{prefix}*"):
+            left.unlink()
 
 
 @pytest.hookimpl(hookwrapper=True)

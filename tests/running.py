@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 PATIENCE_S = 60.0  # a deadline for a loaded machine, not a measurement
+PREFIXES: set[str] = set()  # of shared memory, swept when the tests end
 BIN = Path(sys.executable).parent
 
 
@@ -19,6 +20,7 @@ def environment(home):
     env = {k: v for k, v in os.environ.items() if k not in ("DBUS_SESSION_BUS_ADDRESS", "COLUMNS")}
     dirs = {f"XDG_{k}": str(home) for k in ("STATE_HOME", "CONFIG_HOME", "RUNTIME_DIR")}
     own = "jepad-test-" + hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    PREFIXES.add(own)
     return env | dirs | {"NO_COLOR": "1", "JEPAD_SHM_PREFIX": own}
 
 

@@ -47,6 +47,7 @@ def parts(prefix):
         alerts=Alerts(config.Risk()),
         engine=None,
         engine_state=lambda: "restarting",
+        engine_reason=lambda: "exit code 4",
         reload=reload,
     )
     telemetry.retire()
@@ -110,6 +111,7 @@ def test_status_shows_risks_sources_and_forecasts(service):
     service.take([Risk("memory", 0.91, 28.0, 60.0, "app.slice", "MemFree falls")])
     text = service.status_text(colour=False)
     assert "degraded (observe)" in text
+    assert "Engine: exit code 4" in text
     assert "Risk: memory 91% in 28s [app.slice]: MemFree falls" in text
     assert "mem.MemAvailable" in text
     assert "\033" not in text

@@ -31,7 +31,7 @@ PATTERNS = (
     "cpu.user",
     "cpu.system",
     "gpu*.util",
-    "gpu*.memory_used",
+    "gpu*.mem",
     "temp.*",
     "power.*",
     "disk.[!zl]*.iot",
@@ -53,7 +53,9 @@ FIRST_SHARE = 4
 def choose(
     series: Sequence[Series], patterns: Sequence[str] = (), limit: int = MAX_CHANNELS
 ) -> list[int]:
-    """Places of the chosen series, in order of the patterns (none: ours); each series once."""
+    """Places of the chosen series, in order of the patterns; each series once.
+
+    Without patterns ours count; a trace whose names none of them knows is taken as it comes."""
     first: dict[int, None] = {}
     rest: dict[int, None] = {}
     for pattern in patterns or PATTERNS:
@@ -61,4 +63,6 @@ def choose(
         matches = [i for i, one in enumerate(series) if fnmatchcase(one.name, pattern)]
         first.update(dict.fromkeys(matches[:FIRST_SHARE]))
         rest.update(dict.fromkeys(matches[FIRST_SHARE:]))
+    if not first and not patterns:
+        return list(range(min(limit, len(series))))
     return list(first | rest)[:limit]

@@ -36,7 +36,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         whole, small = os.path.join(scratch, "whole.onnx"), os.path.join(scratch, GRAPH)
         to_onnx(graph, example, whole)
-        quantise(whole, small)
+        quantise(whole, small, model.shape.width)
         weights = os.path.join(scratch, WEIGHTS)
         save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, weights)
         card = dict(story) | {
@@ -76,19 +76,22 @@ def to_onnx(graph: Exported, example: Feeds, path: str) -> None:
     )
 
 
-def quantise(whole: str, small: str) -> None:
-    """Weights to int8 per channel, activations at run time; the read-out stays in fp32."""
+def quantise(whole: str, small: str, width: int) -> None:
+    """The blocks' weights to int8 per channel, their activations at run time.
+
+    Embeddings and read-out stay in fp32: they are small, and their inputs have wild ranges.
+    """
     model = onnx.load(whole)
     # The exporter's shape notes go stale when weights are transposed for quantisation.
     del model.graph.value_info[:]
-    names = [n.name for n in model.graph.node if n.op_type in ("MatMul", "Gemm")]
+    weights = {i.name for i in model.graph.initializer if len(i.dims) == 2 and min(i.dims) >= width}
+    nodes = [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
     quantize_dynamic(
         model,
         small,
-        op_types_to_quantize=["MatMul", "Gemm"],
         per_channel=True,
         weight_type=QuantType.QInt8,
-        nodes_to_exclude=[n for n in names if "readout" in n],
+        nodes_to_quantize=[n.name for n in nodes],
         extra_options={"MatMulConstBOnly": True},
     )
 

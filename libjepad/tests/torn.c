@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#define WORDS 128 /* 1 KiB: long enough to be torn, short enough for many looks */
 #define GIVE_UP UINT64_C(2000000000) /* looks in all: a bound where no reader ever meets a tear */
 
 struct counts {
@@ -22,18 +23,18 @@ static void look(const jepad_reader *r, uint64_t *copy, uint64_t step, struct co
   struct jepad_view view;
   atomic_fetch_add_explicit(&sum->looks, 1, memory_order_relaxed);
   if (jepad_view_latest(r, &view) != JEPAD_OK) return;
-  memcpy(copy, view.payload, RIG_WORDS * 4);
+  memcpy(copy, view.payload, WORDS * 4);
   if (step % 512 == 0) sched_yield();
-  memcpy(copy + RIG_WORDS / 2, (const uint64_t *)view.payload + RIG_WORDS / 2, RIG_WORDS * 4);
+  memcpy(copy + WORDS / 2, (const uint64_t *)view.payload + WORDS / 2, WORDS * 4);
   const bool accepted = jepad_check(r, &view) == JEPAD_OK;
-  const bool whole = rig_whole(copy, RIG_WORDS, view.n);
+  const bool whole = rig_whole(copy, WORDS, view.n);
   atomic_fetch_add_explicit(accepted ? &sum->validated : &sum->rejected, 1, memory_order_relaxed);
   if (!whole)
     atomic_fetch_add_explicit(accepted ? &sum->undetected : &sum->torn, 1, memory_order_relaxed);
 }
 
 static void read_on(const char *path, uint64_t wanted, uint64_t torn, struct counts *sum) {
-  uint64_t copy[RIG_WORDS];
+  uint64_t copy[WORDS];
   jepad_reader *r = rig_reader(path);
   for (uint64_t step = 0;; step++) {
     look(r, copy, step, sum);
@@ -45,10 +46,10 @@ static void read_on(const char *path, uint64_t wanted, uint64_t torn, struct cou
 }
 
 static void write_on(jepad_writer *w) {
-  uint64_t words[RIG_WORDS];
+  uint64_t words[WORDS];
   const struct jepad_meta meta = {0};
   for (uint64_t n = 0;; n++) {
-    rig_fill(words, RIG_WORDS, n);
+    rig_fill(words, WORDS, n);
     jepad_publish(w, words, sizeof words, &meta);
   }
 }
@@ -58,7 +59,7 @@ int main(int argc, char **argv) {
   char path[128];
   rig_path(path, "torn");
   struct counts *sum = rig_shared(sizeof *sum);
-  const struct jepad_layout layout = rig_layout("torn", RIG_WORDS, 2);
+  const struct jepad_layout layout = rig_layout("torn", WORDS, 2);
   jepad_writer *w = rig_writer(path, &layout);
   const pid_t writer = fork();
   if (writer == 0) write_on(w);

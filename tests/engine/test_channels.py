@@ -28,3 +28,7 @@ def test_a_series_is_chosen_once():
 
 def test_nothing_matches():
     assert choose(named("a"), ("b",)) == []
+
+
+def test_unknown_names_are_taken_as_they_come():
+    assert choose(named("0", "1", "2"), limit=2) == [0, 1]

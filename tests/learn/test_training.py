@@ -27,9 +27,10 @@ def steps(trainer, sampler, count):
 
 
 def test_a_few_steps_help(smd):
-    trainer = Trainer(SMALL, Schedule(steps=60, warmup=5, peak=3e-3))
-    seen = steps(trainer, Sampler([smd], 0, rows=64), 60)
-    assert np.mean(seen[-15:]) < 0.85 * np.mean(seen[:15])
+    trainer = Trainer(SMALL, Schedule(steps=25, warmup=2, peak=3e-3))
+    batch = to_batch(*Sampler([smd], 0, rows=64).draw())
+    seen = [trainer.learn(batch)["quantile"] for _ in range(25)]
+    assert seen[-1] < 0.9 * seen[0]
 
 
 def test_resume_equals_uninterrupted(smd, tmp_path):
@@ -91,7 +92,11 @@ def test_weights_are_quantised_per_channel_to_s8_but_not_the_read_out(exported):
     assert kinds.count(onnx.TensorProto.INT8) > 5
     scales = [i for i in graph.initializer if i.name.endswith("_scale") and len(i.dims) == 1]
     assert any(i.dims[0] > 1 for i in scales)
-    assert any("readout" in name for n in graph.node if n.op_type == "MatMul" for name in n.input)
+    weights = {i.name: i for i in graph.initializer if len(i.dims) == 2}
+    plain = [
+        weights[n.input[1]] for n in graph.node if n.op_type == "MatMul" and n.input[1] in weights
+    ]
+    assert SMALL.anchors + 5 in {w.dims[1] for w in plain}
 
 
 def test_what_was_exported_can_be_loaded(exported):
