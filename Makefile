@@ -30,7 +30,7 @@ completions: $(VENV)/.dev
 	$(PY) packaging/completions.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info jepad/ring/_shm.c jepad/ring/_shm.*.so
+	rm -rf $(VENV) build *.egg-info jepad/ring/_shm.c jepad/ring/_shm*.so
 	$(MAKE) -s -C libjepad clean
 
 # Sources that the compiled binding is made from; a change rebuilds it.

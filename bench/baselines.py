@@ -9,7 +9,6 @@ import numpy as np
 
 from jepad.heads.history import BEFORE
 from jepad.heads.prepare import CONTEXT, HORIZONS
-from jepad.learn.corpus import Cut
 from jepad.learn.score import Place
 from jepad.learn.windows import REACH, Windows
 from jepad.records import Floats32
@@ -82,10 +81,3 @@ def _lags(context: Floats32) -> tuple[Floats32, Floats32]:
     scale = np.maximum(np.abs(rel - rel.mean(1, keepdims=True)).mean(1), 1e-6)
     means = [rel[:, -k:].mean(1, keepdims=True) for k in (8, 16, 64, 128)]
     return np.concatenate([rel[:, -_LAGS:-1], *means], 1) / scale[:, None], scale
-
-
-def residual_quantiles(cut: Cut, channels: list[int]) -> Floats32:
-    """p10, p50, p90 of what persistence missed before scoring: [C, H, 3]."""
-    seen = cut.values[: cut.end, channels]
-    out = [np.nanquantile(seen[h:] - seen[:-h], (0.1, 0.5, 0.9), axis=0) for h in HORIZONS]
-    return np.asarray(np.moveaxis(np.stack(out), (0, 1, 2), (1, 2, 0)), np.float32)

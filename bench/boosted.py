@@ -29,9 +29,14 @@ class Budget:
 
     rows: int
     rounds: int
+    leaves: int
+    rate: float
+    threads: int
 
 
-FULL, QUICK = Budget(200_000, 300), Budget(30_000, 60)
+FULL = Budget(200_000, 300, leaves=63, rate=0.06, threads=2)
+#: One thread: on a busy machine more of them only wait for each other.
+QUICK = Budget(24_000, 50, leaves=31, rate=0.15, threads=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +101,17 @@ def train(cuts: Sequence[Cut], budget: Budget, season: bool, events: bool) -> Bo
 
     windows = _rows(cuts, budget.rows)
     medians, risers = [], []
-    plain = {"num_leaves": 63, "min_data_in_leaf": 50, "verbose": -1, "seed": 0, "num_threads": 2,
-             "learning_rate": 0.06 if budget.rounds > 100 else 0.15,
-             "feature_fraction": 0.7, "bagging_fraction": 0.7, "bagging_freq": 1}  # fmt: skip
+    plain = {
+        "num_leaves": budget.leaves,
+        "learning_rate": budget.rate,
+        "num_threads": budget.threads,
+        "min_data_in_leaf": 50,
+        "feature_fraction": 0.7,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "seed": 0,
+        "verbose": -1,
+    }
     for i, h in enumerate(HORIZONS):
         x, y, weight = _stacked(windows, i, season)
         ok = np.isfinite(y)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 GAP_S = 0.001  # everybody is asleep by then
 WARM_ROUNDS = 20
 
-Note = Callable[[int, int], None]  # round, time of sending
+Note = Callable[[int, int], None]  # round, time of sending; round `rounds` once: ready
 Send = Callable[[int], None]  # round
 
 
@@ -68,18 +68,25 @@ def wakes(job: Job, peers: dict[str, Peer]) -> Wakes:
                 out.notes[name] = peer.missing
                 continue
             stack.enter_context(peer.around(job))
-            took[name] = np.frombuffer(mmap.mmap(-1, 8 * job.rounds), np.int64)
+            took[name] = np.frombuffer(mmap.mmap(-1, 8 * (job.rounds + 1)), np.int64)
             stack.enter_context(_receiver(peer, job, took[name]))
             senders.append(peer.send(job, stack))
-        time.sleep(0.5)  # until every receiver waits
+        _await(took)
         _go_around(job.rounds, senders)
     for name, values in took.items():
-        seen = values[WARM_ROUNDS:][values[WARM_ROUNDS:] > 0] / 1e3
+        seen = values[WARM_ROUNDS:-1][values[WARM_ROUNDS:-1] > 0] / 1e3
         if len(seen) < job.rounds // 2:
             out.notes[name] = f"only {len(seen)} of {job.rounds} messages arrived"
             continue
         out.p50_us[name], out.p90_us[name] = (float(np.quantile(seen, q)) for q in (0.5, 0.9))
     return out
+
+
+def _await(took: dict[str, NDArray[np.int64]]) -> None:
+    """Until every receiver noted the round after the last one: it is ready."""
+    deadline = time.monotonic() + 20
+    while not all(values[-1] for values in took.values()) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _go_around(rounds: int, senders: list[Send]) -> None:

@@ -14,6 +14,7 @@ from jepad.records import Forecast, Risk
 #: Below this a risk is not worth a line.
 WORTH_A_LINE = 0.05
 
+_NOTHING = 1e-6  # of any unit here: rounding of the model's int8
 _STEPS = ((1 << 40, "Ti"), (1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki"))
 _SHARES = {"us/s": 1e-4, "ms/s": 1e-1, "tick/s": 1.0}  # to per cent of one core or of the time
 _BYTES = {"B": 1.0, "KiB": 1024.0, "sector": 512.0, "page": float(os.sysconf("SC_PAGE_SIZE"))}
@@ -24,6 +25,8 @@ def quantity(value: float, unit: str) -> str:
     """A value in its natural unit: 3.2 GiB, 41 %, 1.5 MiB/s, 61 °C."""
     if not math.isfinite(value):
         return "—"
+    if abs(value) < _NOTHING:
+        value = 0.0
     if unit in _SHARES:
         return f"{value * _SHARES[unit]:.1f} %"
     base, per = (unit[:-2], "/s") if unit.endswith("/s") else (unit, "")

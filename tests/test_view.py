@@ -20,6 +20,7 @@ from jepad.view import finite, quantity, risk_json, risk_line, span
         (12345.6, "event/s", "12,346 /s"),
         (math.nan, "KiB", "—"),
         (0, "B", "0 B"),
+        (1.9e-14, "event/s", "0 /s"),
     ],
 )
 def test_quantities(value, unit, words):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -32,7 +33,7 @@ def export(
 ) -> dict[str, object]:
     """Write the three files into `directory`, each replaced atomically; returns the card."""
     os.makedirs(directory, exist_ok=True)
-    graph = Exported(model.float().eval())
+    graph = Exported(model.float()).eval()
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         whole, small = os.path.join(scratch, "whole.onnx"), os.path.join(scratch, GRAPH)
         to_onnx(graph, example, whole)
@@ -63,17 +64,20 @@ def to_onnx(graph: Exported, example: Feeds, path: str) -> None:
         0: torch.export.Dim("batch", min=1, max=4096),
         1: torch.export.Dim("channels", min=1, max=4096),
     }
-    torch.onnx.export(
-        graph,
-        tuple(example),
-        path,
-        input_names=list(Feeds._fields),
-        output_names=list(OUTPUTS),
-        dynamic_shapes={name: free for name in Feeds._fields},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # Of the exporter's own inside, and of names for axes that are one.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            graph,
+            tuple(example),
+            path,
+            input_names=list(Feeds._fields),
+            output_names=list(OUTPUTS),
+            dynamic_shapes={name: free for name in Feeds._fields},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
 
 
 def quantise(whole: str, small: str, width: int) -> None:

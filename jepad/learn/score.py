@@ -23,6 +23,7 @@ Graph = Callable[[Mapping[str, NDArray[np.float32]]], Mapping[str, NDArray[np.fl
 #: A channel counts where it moves in at least this share of the scored steps.
 ACTIVE = 0.02
 _BATCH = 32
+_CALIBRATION = 3000  # answers that persistence's residual quantiles rest on
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,9 @@ def event_figures(scores: Sequence[Array], told: Sequence[Told]) -> dict[str, Ar
     return {"auroc": np.array(auroc), "ap": np.array(precision), "recall": np.array(recall)}
 
 
-def latent_figures(graph: Graph, where: Sequence[Place]) -> tuple[Array, float]:
-    """1 - distance of z_hat to what came ÷ distance of z now to it, [H]; effective rank of z."""
+def latent_figures(graph: Graph, where: Sequence[Place]) -> tuple[Array, float, int]:
+    """1 - distance of z_hat to what came ÷ distance of z now to it, [H]; effective rank and
+    width of z."""
     missed, moved = np.zeros(len(HORIZONS)), np.zeros(len(HORIZONS))
     seen = []
     for place in where:
@@ -143,11 +145,14 @@ def latent_figures(graph: Graph, where: Sequence[Place]) -> tuple[Array, float]:
                 came = graph(prepare(w.path[..., h : h + CONTEXT], w.dt_s, past).feeds)["z"]
                 missed[j] += np.abs(said["z_hat"][:, j] - came).sum()
                 moved[j] += np.abs(said["z"] - came).sum()
-    return 1 - missed / np.maximum(moved, 1e-12), metrics.effective_rank(np.concatenate(seen))
+    z = np.concatenate(seen)
+    return 1 - missed / np.maximum(moved, 1e-12), metrics.effective_rank(z), z.shape[1]
 
 
 def calibrated(place: Place) -> Array:
     """p10, p50, p90 of what persistence missed before scoring: [C, H, 3]."""
     before = place.cut.values[: place.cut.end, place.channels]
-    out = [np.nanquantile(before[h:] - before[:-h], metrics.LEVELS, axis=0) for h in HORIZONS]
+    every = max(1, len(before) // _CALIBRATION)
+    misses = [before[h::every] - before[:-h:every] for h in HORIZONS]
+    out = [np.nanquantile(m, metrics.LEVELS, axis=0) for m in misses]
     return np.moveaxis(np.stack(out), (0, 1, 2), (1, 2, 0))

@@ -78,6 +78,7 @@ int jepad_view_latest(const jepad_reader *, struct jepad_view *);
 int jepad_check(const jepad_reader *, const struct jepad_view *);
 int ring_read(const jepad_reader *, int64_t, uint64_t, void *, size_t, struct jepad_view *);
 int64_t jepad_window(const jepad_reader *, uint64_t, const struct jepad_rows *, uint64_t *);
+int jepad_wait(const jepad_reader *, uint64_t, uint64_t, uint64_t);
 const char *jepad_strerror(int);
 uint32_t jepad_crc32c(uint32_t, const void *, size_t);
 """)
@@ -114,4 +115,5 @@ ffi.set_source(
 
 if __name__ == "__main__":
     os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
-    ffi.compile(tmpdir=".", verbose=False)
+    # The name that setuptools gives it, or one of two would be stale.
+    ffi.compile(tmpdir=".", target="_shm.abi3.so")

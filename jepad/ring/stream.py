@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -190,6 +191,10 @@ class Stream:
             raise self._error(code, n)
         return None
 
+    def wait(self, n: int, timeout: float) -> bool:
+        """Until record ``n`` is there, for looking at it in place by `latest`."""
+        return bool(self._patient(timeout, lambda left: lib.jepad_wait(self._open(), n, left, 0)))
+
     def window(self, count: int) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.uint32], int]:
         """The newest k ≤ count records, copied, oldest first: arrays, t_ns, flags, last number."""
         count = max(0, min(count, self.header.slots))
@@ -252,13 +257,18 @@ class Stream:
         return out
 
     def _fetch(self, n: int, timeout: float, frame: Frame) -> int:
-        """One call to C; a signal ends its wait, so that Python can act on it."""
         array, view = frame.array, frame._view
         to, size = _from(array, require_writable=True), array.nbytes
+        return self._patient(
+            timeout, lambda left: lib.ring_read(self._open(), n, left, to, size, view)
+        )
+
+    def _patient(self, timeout: float, wait: Callable[[int], int]) -> int:
+        """Calls C again after a signal ended its wait, once Python has acted on the signal."""
         left = int(timeout * 1e9)
         deadline = time.monotonic_ns() + left
         while True:
-            code: int = lib.ring_read(self._open(), n, max(left, 0), to, size, view)
+            code = wait(max(left, 0))
             if code != lib.JEPAD_E_SIGNAL:
                 return code
             left = deadline - time.monotonic_ns()

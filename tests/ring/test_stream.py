@@ -124,6 +124,13 @@ def test_a_waiting_reader_is_woken(writer, stream):
     assert got[0].n == 0
 
 
+def test_waiting_without_a_copy(writer, stream):
+    assert not stream.wait(0, timeout=0)
+    publish(writer, range(3))
+    assert stream.wait(2, timeout=30)
+    assert not stream.wait(3, timeout=0)
+
+
 def test_a_signal_is_handled_while_waiting(writer, stream):
     class Rang(Exception):
         pass
