@@ -36,7 +36,7 @@ class Budget:
 
 FULL = Budget(200_000, 300, leaves=63, rate=0.06, threads=2)
 #: One thread: on a busy machine more of them only wait for each other.
-QUICK = Budget(24_000, 50, leaves=31, rate=0.15, threads=1)
+QUICK = Budget(16_000, 40, leaves=31, rate=0.15, threads=1)
 
 
 @dataclass(frozen=True, slots=True)

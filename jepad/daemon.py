@@ -36,6 +36,12 @@ from jepad.view import forecast_json, risk_json, risk_line
 log = logging.getLogger("jepad")
 
 HISTORY = 64  # samples a tick looks back on
+#: Message IDs of systemd/jepad.catalog.
+RAISED = "323f6738444145e0a68d7b48a3d74010"
+CLEARED = "3691fdfebee74722a99f9fee5ea01140"
+ENGINE_AWAY = "e644fd6d74d840dcb60c3a167eb8d60f"
+ENGINE_BACK = "af8dd2e696974270b28986eebd497d7a"
+
 ENGINE_TIME_S = 0.25  # the engine's share of a tick, before we look for its forecast
 
 
@@ -99,6 +105,7 @@ class Daemon:
         )
         self.stopping = asyncio.Event()
         self.growth: Growth = list
+        self._told = ""  # the state that was logged last
 
     async def loop(self, seconds: float | None) -> None:
         """Tick until told to stop, the time is up, or a trace ends."""
@@ -134,6 +141,7 @@ class Daemon:
         self.alerts.update(risks, int(window.t_ns[-1]))
         if self.door:
             self.door.tick()
+        self._tell_engine()
         if forecast:
             self.screen.show(forecast, self.outlook.now, risks, self.service.state())
 
@@ -163,6 +171,19 @@ class Daemon:
             "forecasts": forecast_json(forecast, self.outlook.now) if forecast else [],
             "risks": [risk_json(r) for r in self.service.risks()],
         }
+
+    def _tell_engine(self) -> None:
+        """Log it once when the engine goes and when it comes back."""
+        state = self.service.state()
+        if state in (self._told, "starting"):
+            return
+        first, self._told = not self._told, state
+        if state == "degraded":
+            reason = self.supervisor.reason
+            text = f"the engine is away{': ' + reason if reason else ''}; the baseline forecasts"
+            log.log(logging.INFO if first else logging.WARNING, text, extra=_fields(ENGINE_AWAY))
+        else:
+            log.info("the engine forecasts", extra=_fields(ENGINE_BACK))
 
     def _engine_state(self) -> str:
         """The supervisor's word; an engine that is a unit of its own is judged by its forecasts."""
@@ -235,7 +256,7 @@ async def _replay_once(
         for _ in range(200):
             daemon.telemetry.heartbeat()
             daemon.think()
-            if not daemon.outlook.degraded:
+            if daemon.outlook.latest is None or not daemon.outlook.degraded:
                 break
             await asyncio.sleep(0.1)
         if args.json:
@@ -320,8 +341,19 @@ def _spawn(work: Callable[[], object], what: str) -> Callable[[], None]:
 
 
 def _log_raised(alert: Alert) -> None:
-    log.warning("prediction %d raised: %s", alert.id, risk_line(alert.risk))
+    text = f"prediction {alert.id} raised: {risk_line(alert.risk)}"
+    log.warning(text, extra=_fields(RAISED, alert))
 
 
 def _log_cleared(alert: Alert) -> None:
-    log.warning("prediction %d cleared: %s", alert.id, alert.risk.domain)
+    text = f"prediction {alert.id} cleared: {alert.risk.domain}"
+    log.warning(text, extra=_fields(CLEARED, alert))
+
+
+def _fields(message_id: str, alert: Alert | None = None) -> dict[str, dict[str, str]]:
+    """Of a journal record."""
+    fields = {"MESSAGE_ID": message_id}
+    if alert:
+        risk = alert.risk
+        fields |= {"JEPAD_DOMAIN": risk.domain, "JEPAD_UNIT": risk.unit or "unknown"}
+    return {"fields": fields}

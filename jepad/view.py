@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from jepad.records import Forecast, Risk
+if TYPE_CHECKING:  # records import numpy, and jepactl predict has no other need of it
+    from jepad.records import Forecast, Risk
 
 #: Below this a risk is not worth a line.
 WORTH_A_LINE = 0.05

@@ -37,7 +37,7 @@ struct jepad_writer {
   uint64_t mask, stride, cap, next;
   uint32_t epoch, flags;
   size_t mapped;
-  int lock_fd, event_fd;
+  int lock_fd, kick_fd[2];
   _Atomic uint32_t pending, stop;
   char *path;
 };

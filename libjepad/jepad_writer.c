@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -258,7 +257,8 @@ static int take_object(jepad_writer *w, struct jepad_header *h, const void *sche
 static void release(jepad_writer *w) {
   if (w->base) munmap(w->base, w->mapped);
   if (w->lock_fd >= 0) close(w->lock_fd);
-  if (w->event_fd >= 0) close(w->event_fd);
+  for (int i = 0; i < 2; i++)
+    if (w->kick_fd[i] >= 0) close(w->kick_fd[i]);
   free(w->path);
   free(w);
 }
@@ -278,8 +278,8 @@ static int open_locked(jepad_writer *w, const struct jepad_layout *layout,
   w->lock_fd = jepad_lock(lock, err);
   free(lock);
   if (w->lock_fd < 0) return w->lock_fd;
-  w->event_fd = eventfd(0, EFD_CLOEXEC);
-  if (w->event_fd < 0) return jepad_fail(err, JEPAD_E_SYSTEM, "eventfd: %s", strerror(errno));
+  if (pipe2(w->kick_fd, O_CLOEXEC) < 0)
+    return jepad_fail(err, JEPAD_E_SYSTEM, "pipe: %s", strerror(errno));
   rc = take_object(w, &h, layout->schema, access, err);
   if (rc) return rc;
   w->slots = (struct jepad_slot *)(void *)(w->base + h.slothdr_off);
@@ -297,7 +297,7 @@ int jepad_writer_open(jepad_writer **out, const char *path, const struct jepad_l
                       const struct jepad_access *access, char *err) {
   jepad_writer *w = calloc(1, sizeof *w);
   if (!w) return jepad_fail(err, JEPAD_E_SYSTEM, "out of memory");
-  w->lock_fd = w->event_fd = -1;
+  w->lock_fd = w->kick_fd[0] = w->kick_fd[1] = -1;
   w->path = strdup(path);
   int rc = w->path ? open_locked(w, layout, access, err)
                    : jepad_fail(err, JEPAD_E_SYSTEM, "out of memory");
@@ -389,17 +389,18 @@ void jepad_heartbeat(jepad_writer *w) {
 
 void jepad_notify(jepad_writer *w) { jepad_wake_all(&w->live->notify); }
 
-/* A private eventfd, not a futex: no reader shares its queue, so none can make this slow. */
+/* A private pipe, not a futex: no reader shares its queue, so none can make this slow. And not an
+   eventfd: a pipe tells the scheduler that we are about to sleep, which saves waking a core. */
 void jepad_kick(jepad_writer *w) {
-  const uint64_t one = 1;
+  const char one = 1;
   if (atomic_exchange_explicit(&w->pending, 1, memory_order_acq_rel)) return;
-  while (write(w->event_fd, &one, sizeof one) < 0 && errno == EINTR) continue;
+  while (write(w->kick_fd[1], &one, sizeof one) < 0 && errno == EINTR) continue;
 }
 
 void jepad_notifier_run(jepad_writer *w) {
-  uint64_t count;
+  char count;
   while (!atomic_load_explicit(&w->stop, memory_order_acquire)) {
-    if (read(w->event_fd, &count, sizeof count) < 0 && errno != EINTR) return;
+    if (read(w->kick_fd[0], &count, sizeof count) < 0 && errno != EINTR) return;
     atomic_exchange_explicit(&w->pending, 0, memory_order_acq_rel);
     jepad_notify(w);
   }

@@ -7,7 +7,7 @@ what=$1 python=$2 venv=$3
 # command or file -> Debian package
 need='cc:gcc dbus-daemon:dbus-daemon'
 [ "$what" = dev ] && need="$need xmllint:libxml2-utils mandoc:mandoc busctl:systemd
-  systemd-analyze:systemd pkg-config:pkgconf setpriv:util-linux"
+  systemd-analyze:systemd pkg-config:pkgconf udevadm:udev setpriv:util-linux"
 missing=
 for pair in $need; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"

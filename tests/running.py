@@ -80,7 +80,8 @@ def daemon(home, *words):
 def described(home):
     """`jepactl status --json`, {} while there is no answer."""
     text = jepactl(home, "status", "--json").stdout
-    return json.loads(text) if text.startswith("{") else {}
+    got = json.loads(text) if text.startswith("{") else {}
+    return got if "pid" in got else {}
 
 
 def children(pid, needle):

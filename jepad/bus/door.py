@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 
-from jepad.bus import address, changes, log_control, manager, resource, schema, standard
+from jepad.bus import address, changes, log_control, manager, schema, standard
 from jepad.bus.changes import Changes
 from jepad.bus.connection import BUS, Connection, Refused, close_fds
 from jepad.bus.dispatch import Dispatcher, Rejection, Tree
@@ -68,17 +68,17 @@ class Door:
         self.private: PrivateBus | None = None
         self._world_model = WorldModel(service)
         self._manager = manager.Manager(service)
-        root, resources = self._manager.adapter(), resource.adapter(service)
+        root, own = self._manager.adapter(), resources.adapter(service)
         tree = Tree()
         tree.add(OBJECT_PATH, root, self._world_model.adapter(), standard.object_manager(tree))
-        tree.add(resource.PATH, resources)
+        tree.add(resources.PATH, own)
         tree.add(log_control.PATH, log_control.adapter())
         standard.install(tree)
-        self._changes = Changes({OBJECT_PATH: root, resource.PATH: resources}, self._changed)
+        self._changes = Changes({OBJECT_PATH: root, resources.PATH: own}, self._changed)
         self._dispatcher = Dispatcher(connection, tree, Limits(budget))
         self._senders = Senders(connection, self._dispatcher.run, self._dispatcher.fail)
         loop = asyncio.get_running_loop()
-        self._alerts = resource.AlertSignals(self._signal, loop.call_later)
+        self._alerts = resources.AlertSignals(self._signal, loop.call_later)
         service.subscribe(self._alerts.raised, self._alerts.cleared)
         connection.on_message = self._take
         connection.on_oversize = self._oversize
@@ -113,8 +113,8 @@ class Door:
         self._emit(path, changes.SIGNAL, interface, values, [])
 
     def _signal(self, member: str, *body: object) -> None:
-        signature = schema.load(resource.INTERFACE).signals[member]
-        self._emit(resource.PATH, (resource.INTERFACE, member, signature), *body)
+        signature = schema.load(resources.INTERFACE).signals[member]
+        self._emit(resources.PATH, (resources.INTERFACE, member, signature), *body)
 
     def _emit(self, path: str, signal: tuple[str, str, str], *body: object) -> None:
         try:

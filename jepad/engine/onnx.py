@@ -6,12 +6,14 @@ Owns: the only import of onnxruntime. Does not know what goes in or comes out.
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
-
-import onnxruntime as ort
 
 from jepad.engine.backend import Arrays
 from jepad.errors import EngineError, ModelError
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it loads, or it reports home
+import onnxruntime as ort
 
 
 class OnnxBackend:

@@ -19,6 +19,8 @@ _DAY_S = 86400.0
 _ALPHA = 0.3
 #: Residuals of fewer origins than this say too little; a nearer horizon's are stretched.
 _FEWEST = 12
+#: A trend or a repetition found in a window has to beat plainer guesses by this much.
+_DOUBT = np.array([1.0, 1.0, 1.5, 1.25])[:, None]
 
 
 def baseline(values: Floats, dt_s: float, horizons: Sequence[int]) -> tuple[Floats, Floats]:
@@ -34,7 +36,7 @@ def baseline(values: Floats, dt_s: float, horizons: Sequence[int]) -> tuple[Floa
     for i, h in enumerate(horizons):
         middle, residuals, stretch = _forecast(x, tracks, h)
         spread = np.quantile(residuals, _LEVELS, axis=1).T * stretch
-        spread -= spread[:, 1:2] / 2  # half of the bias: windows are short
+        spread -= spread[:, 1:2]  # a window's drift is no bias to correct: it need not go on
         quantiles[:, i] = np.sort(middle[:, None] + spread, axis=1)
         above = middle[:, None] + residuals * stretch > threshold[:, None]
         p_rise[:, i] = above.mean(1)
@@ -77,15 +79,17 @@ def _forecast(
     origins = np.arange(min(8, length - near - 1), length - near)
     guesses = _guesses(x, tracks, origins, near)  # [K, C, N]
     misses = x[:, origins + near][None] - guesses
-    error = np.abs(misses).mean(2)
+    error = np.abs(misses).mean(2) * _DOUBT
     floor = 1e-9 * np.abs(x).max(1) + 1e-300
-    weight = ((error + floor) / (error.min(0) + floor)) ** -3.0
+    weight = ((error + floor) / (error.min(0) + floor)) ** -6.0
     if length <= _FEWEST:
         weight[1:] = 0  # nothing to judge by: the last value alone
     weight = weight / weight.sum(0)
     now = _guesses(x, tracks, np.array([length - 1]), h)[:, :, 0]
     residuals = (weight[:, :, None] * misses).sum(0)
-    return (weight * now).sum(0), residuals, float(np.sqrt(h / near))
+    # Residuals of a horizon half as long as the window are few in truth, and too alike.
+    stretch = np.sqrt(h / near * (1 + near / (length - near)))
+    return (weight * now).sum(0), residuals, float(stretch)
 
 
 def _guesses(

@@ -17,8 +17,9 @@ from jepad.records import Floats, Floats32
 _LEVELS = np.array([0.1, 0.5, 0.9])
 #: Steps the errors remember, and how much evidence the first guess is worth.
 _MEMORY, _PRIOR = 200.0, 4.0
-#: The model is silent where its error is this many times the baseline's, alone where it is that.
-_SILENT, _ALONE = 1.15, 0.75
+#: The model is silent where its error is this many times the baseline's, alone where it is that:
+#: level with the baseline it has most of the say, as on hosts it never saw it is mostly ahead.
+_SILENT, _ALONE = 1.2, 0.92
 
 
 class Blend:

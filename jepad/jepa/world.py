@@ -79,11 +79,12 @@ class WorldModel(nn.Module):
         acted = action[:, None].expand(b, c, s.action).reshape(-1, s.action)
         queries = self.predictor(tokens, anchors, feeds.season.reshape(-1, s.season), acted)
         steps, rise = self.readout(queries.float(), anchors)
+        z = latent(tokens)
         return Outputs(
             steps.reshape(b, c, h, 3),
             rise.reshape(b, c, h),
-            latent(tokens).reshape(b, c, s.width),
-            self.predictor.z_hat(queries).reshape(b, c, h, s.width),
+            z.reshape(b, c, s.width),
+            self.predictor.z_hat(queries, z).reshape(b, c, h, s.width),
         )
 
 

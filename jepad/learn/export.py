@@ -14,15 +14,17 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from safetensors.torch import save_file
 
 from jepad.jepa.world import Exported, Feeds, WorldModel
 from jepad.learn.traces import digest
 from jepad.models.store import CARD, GRAPH, WEIGHTS
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as in engine/onnx.py: before it loads
+import onnxruntime
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
 OUTPUTS = ("quantiles", "p_rise", "z", "z_hat")
 Arrays = dict[str, NDArray[np.float32]]

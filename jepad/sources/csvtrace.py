@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jepad.errors import SettingError
 from jepad.records import Floats
 from jepad.sources.naming import named
-from jepad.sources.trace import MAX_BYTES, Trace, later, median_step
+from jepad.sources.traces import MAX_BYTES, Trace, later, median_step
 
 _CHUNK = 1 << 20
 _COLUMNS = 4096

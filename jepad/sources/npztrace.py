@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from jepad.errors import SettingError
 from jepad.records import Floats, Series
 from jepad.sources.naming import named
-from jepad.sources.trace import MAX_BYTES, Trace, later, median_step
+from jepad.sources.traces import MAX_BYTES, Trace, later, median_step
 
 #: A trace's name and how to cut it out, so that listing a file reads no table.
 Cut = tuple[str, Callable[[], Trace]]

@@ -12,7 +12,7 @@ from jepad.errors import NotReady, SettingError
 from jepad.records import GAP, Sample, Series, SourceState
 from jepad.sources.csvtrace import read_csv
 from jepad.sources.npztrace import npz_traces
-from jepad.sources.trace import Trace
+from jepad.sources.traces import Trace
 
 #: So many median steps without a row are time unseen.
 _MISSED = 2.5

@@ -5,7 +5,7 @@ import asyncio
 from jepad.bus import schema
 from jepad.bus.changes import Changes
 from jepad.bus.dispatch import Adapter
-from jepad.bus.resource import INTERVAL_S, AlertSignals
+from jepad.bus.resources import INTERVAL_S, AlertSignals
 from jepad.bus.seam import Variant
 from jepad.bus.variants import unwrap
 from jepad.policy.alerts import Alert

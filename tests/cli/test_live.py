@@ -73,7 +73,7 @@ def test_top_shows_what_is_forecast(home):
 
 def test_a_recording_is_a_trace_as_replay_reads_it(home, tmp_path):
     path = f"{tmp_path}/trace.csv.gz"
-    done = told(home, "record", path, "--seconds", "3s")
+    done = told(home, "record", path, "--seconds", "1500ms")
     trace = read_trace(path)
     assert len(trace.t_s) == done["samples"] >= 1
     assert len(trace.series) == done["series"] == told(home, "status")["series"]
