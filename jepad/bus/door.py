@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 
-from jepad.bus import address, changes, log_control, manager, schema, standard
+from jepad.bus import address, changes, log_control, manager, resources, schema, standard
 from jepad.bus.changes import Changes
 from jepad.bus.connection import BUS, Connection, Refused, close_fds
 from jepad.bus.dispatch import Dispatcher, Rejection, Tree
