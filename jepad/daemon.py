@@ -20,6 +20,7 @@ from jepad import config, journal, paths
 from jepad.bus.door import Door, serve
 from jepad.engine.supervisor import Supervisor
 from jepad.errors import NotReady, SettingError
+from jepad.guard import directory
 from jepad.guard.limits import Budget
 from jepad.heads import risk
 from jepad.outlook import Outlook
@@ -48,12 +49,16 @@ ENGINE_TIME_S = 0.25  # the engine's share of a tick, before we look for its for
 async def run(args: argparse.Namespace) -> int:
     """Run until stopped; 0 when all went well. Raises JepadError with what to do."""
     places = paths.session() if args.session or args.replay else paths.SYSTEM
+    if places is paths.SYSTEM:
+        directory.shared(places.runtime)
+    else:
+        directory.own(places.runtime)
     if args.replay:
         places = _aside(places)
+        directory.own(places.runtime)
     settings = config.load(
         args.config or config.redirected(places.config), required=args.config is not None
     )
-    os.makedirs(places.runtime, mode=0o700, exist_ok=True)
     journal.setup()
     if args.replay and args.once:
         return await _replay_once(args, settings, places)

@@ -51,12 +51,12 @@ SYSTEM = Places("/run/jepad", "/var/lib/jepad", "/etc/jepad/jepad.toml", "jepad"
 def session() -> Places:
     """Paths of the calling user's own jepad; XDG base directories, else /tmp by uid."""
     uid = os.getuid()
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/jepad-{uid}"
+    given = os.environ.get("XDG_RUNTIME_DIR")
     home = os.path.expanduser("~")
     state = os.environ.get("XDG_STATE_HOME") or f"{home}/.local/state"
     config = os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config"
     return Places(
-        runtime=f"{runtime}/jepad",
+        runtime=f"{given}/jepad" if given else f"/tmp/jepad-{uid}",
         state=f"{state}/jepad",
         config=f"{config}/jepad/jepad.toml",
         shm_prefix=_prefix(f"jepad-{uid}"),

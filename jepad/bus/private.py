@@ -15,6 +15,7 @@ from collections.abc import Callable
 from jepad.bus import address
 from jepad.bus.connection import Connection
 from jepad.errors import BusError
+from jepad.guard import directory
 from jepad.paths import Places
 
 START_TIMEOUT_S = 5.0
@@ -94,7 +95,7 @@ async def start(places: Places) -> PrivateBus:
     log_path = f"{places.runtime}/bus.log"
     if len(os.fsencode(socket_path)) > MAX_SOCKET_PATH:
         raise BusError(f"{socket_path} is too long for a socket. Set XDG_RUNTIME_DIR shorter")
-    _own_directory(places.runtime)
+    directory.own(places.runtime)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(socket_path)
     where = address.unix(socket_path)
@@ -131,17 +132,6 @@ async def _listening(process: asyncio.subprocess.Process, log_path: str) -> None
     if not line:
         with open(log_path) as log:
             raise BusError(f"dbus-daemon did not start: {log.read(1000).strip() or 'no answer'}")
-
-
-def _own_directory(path: str) -> None:
-    """Ours alone: whoever could replace the socket could be the bus."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    found = os.lstat(path)
-    if found.st_uid != os.getuid() or os.path.islink(path):
-        raise BusError(
-            f"{path} belongs to somebody else. Set XDG_RUNTIME_DIR to a directory of yours"
-        )
-    os.chmod(path, 0o700)
 
 
 def _write(path: str, text: str) -> None:

@@ -86,6 +86,8 @@ def _forecast(
         weight[1:] = 0  # nothing to judge by: the last value alone
     weight = weight / weight.sum(0)
     now = _guesses(x, tracks, np.array([length - 1]), h)[:, :, 0]
+    if h > near:  # a trend is not followed farther than it could be tested
+        now[2] = _guesses(x, tracks, np.array([length - 1]), near)[2, :, 0]
     residuals = (weight[:, :, None] * misses).sum(0)
     # Residuals of a horizon half as long as the window are few in truth, and too alike.
     stretch = np.sqrt(h / near * (1 + near / (length - near)))

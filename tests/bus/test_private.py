@@ -13,7 +13,7 @@ import pytest
 
 from jepad.bus import private
 from jepad.bus.connection import Connection
-from jepad.errors import BusError
+from jepad.errors import BusError, SettingError
 from jepad.paths import Places
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def test_what_cannot_be_says_why(places, tmp_path, monkeypatch):
     with pytest.raises(BusError, match="too long for a socket"):
         asyncio.run(private.start(long))
     os.symlink("/tmp", places.runtime)
-    with pytest.raises(BusError, match="belongs to somebody else"):
+    with pytest.raises(SettingError, match="belongs to somebody else"):
         asyncio.run(private.start(places))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BusError, match="no dbus-daemon"):
