@@ -1,12 +1,18 @@
 """Shared fixtures, and the rule that a skip nobody expected fails the run."""
 
 import os
+import signal
 import uuid
 from pathlib import Path
 
 import pytest
 
 from tests.running import PREFIXES
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started as a shell's background job: what the tests start must be deaf to Ctrl-C no more.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
