@@ -9,7 +9,6 @@ import pytest
 
 from tests.running import PREFIXES
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started as a shell's background job: what the tests start must be deaf to Ctrl-C no more.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -38,7 +38,8 @@ class Absent(errors.BusError):
 
 def runtime() -> str:
     """Runtime directory of the user's own jepad; a test holds it equal to paths.session()."""
-    return f"{os.environ.get('XDG_RUNTIME_DIR') or f'/tmp/jepad-{os.getuid()}'}/jepad"
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    return f"{given}/jepad" if given else f"/tmp/jepad-{os.getuid()}"
 
 
 def candidates(choice: str) -> list[tuple[str, str]]:

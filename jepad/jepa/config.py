@@ -44,7 +44,7 @@ class Schedule:
     #: encoder that ships speaks the latents its predictor learned.
     momentum: float = 0.996
     latent: float = 2.0  # weight of the latent loss
-    event: float = 0.2  # weight of the event loss
+    event: float = 0.1  # weight of the event loss
     clip: float = 1.0
     seed: int = 0
     bfloat16: bool = True

@@ -26,8 +26,6 @@ class Predictor(nn.Module):
         self.predictor_blocks = nn.ModuleList(Block(shape) for _ in range(shape.predictor_blocks))
         self.predictor_norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.predictor_proj = nn.Linear(shape.width, shape.width)
-        with torch.no_grad():
-            self.predictor_proj.weight.mul_(0.1)  # a copy of the present, to begin with
 
     def forward(self, tokens: Tensor, anchors: Tensor, season: Tensor, action: Tensor) -> Tensor:
         """tokens [N,1+P,D], anchors [N,H,K], season [N,S], action [N,A] -> [N,H,D]."""
@@ -40,10 +38,7 @@ class Predictor(nn.Module):
         out: Tensor = self.predictor_norm(x[:, -len(self.shape.horizons) :])
         return out
 
-    def z_hat(self, queries: Tensor, z: Tensor) -> Tensor:
-        """The predicted latent of each horizon, from z [N, D] now and what will change: [N, H, D].
-
-        z gets no gradient here: it is to describe the present, not to resemble the future.
-        """
-        out: Tensor = z.detach()[:, None] + self.predictor_proj(queries)
+    def z_hat(self, queries: Tensor) -> Tensor:
+        """The predicted latent of each horizon: [N, H, D]."""
+        out: Tensor = self.predictor_proj(queries)
         return out

@@ -61,12 +61,17 @@ class Readout(nn.Module):
 class WorldModel(nn.Module):
     """Reads windows of many channels, says what comes, in latents and in quantiles."""
 
+    trust: Tensor
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
         self.encoder = ContextEncoder(shape)
         self.predictor = Predictor(shape)
         self.readout = Readout(shape)
+        #: How far the exported z_hat goes from z to what was predicted, by horizon; fitted after
+        #: training, as one step ahead z hardly moves and a prediction's noise outweighs its news.
+        self.register_buffer("trust", torch.ones(len(shape.horizons)))
 
     def forward(self, feeds: Feeds, action: Tensor | None = None) -> Outputs:
         """feeds of [B, C, ...]; action [B, A], none = zeros."""
@@ -79,12 +84,11 @@ class WorldModel(nn.Module):
         acted = action[:, None].expand(b, c, s.action).reshape(-1, s.action)
         queries = self.predictor(tokens, anchors, feeds.season.reshape(-1, s.season), acted)
         steps, rise = self.readout(queries.float(), anchors)
-        z = latent(tokens)
         return Outputs(
             steps.reshape(b, c, h, 3),
             rise.reshape(b, c, h),
-            z.reshape(b, c, s.width),
-            self.predictor.z_hat(queries, z).reshape(b, c, h, s.width),
+            latent(tokens).reshape(b, c, s.width),
+            self.predictor.z_hat(queries).reshape(b, c, h, s.width),
         )
 
 
@@ -104,4 +108,5 @@ class Exported(nn.Module):
         share = seen / seen.sum(1, keepdim=True).clamp(min=1)
         z = (out.z * share[..., None]).sum(1)
         z_hat = (out.z_hat * share[..., None, None]).sum(1)
-        return out.quantiles, out.p_rise, z, z_hat
+        trusted = self.model.trust[:, None] * (z_hat - z[:, None])
+        return out.quantiles, out.p_rise, z, z[:, None] + trusted

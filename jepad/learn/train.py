@@ -21,6 +21,7 @@ from jepad.jepa.config import Schedule, Shape
 from jepad.jepa.trainer import Trainer
 from jepad.learn import card, dataset, export
 from jepad.learn.batches import to_batch
+from jepad.learn.calibrate import fit_trust
 from jepad.learn.corpus import Cut
 from jepad.learn.sampler import Sampler
 
@@ -87,6 +88,7 @@ def train(plan: Plan, cuts: Sequence[Cut]) -> Trainer:
                 saved = clock.spent_s
                 trainer.save(path, _beside(sampler, clock))
     trainer.save(path, _beside(sampler, clock))
+    fit_trust(trainer.model, sampler)
     return trainer
 
 

@@ -49,6 +49,13 @@ def test_exported_shapes_and_mean_over_seen_channels(model):
     torch.testing.assert_close(z, model(f).z[:, :2].mean(1))
 
 
+def test_trust_draws_the_exported_prediction_to_the_present(model):
+    model.trust.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0]))
+    _, _, z, z_hat = Exported(model)(*feeds())
+    torch.testing.assert_close(z_hat[:, 0], z)
+    torch.testing.assert_close(z_hat[:, 3], model(feeds()).z_hat[:, :, 3].mean(1))
+
+
 def test_quantiles_never_cross(model):
     q = model(feeds(4, 8)).quantiles
     assert (q[..., 0] <= q[..., 1]).all()

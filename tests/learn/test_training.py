@@ -15,6 +15,7 @@ from jepad.jepa.trainer import Trainer
 from jepad.jepa.world import WorldModel
 from jepad.learn import card, export, metrics, score, train
 from jepad.learn.batches import to_batch
+from jepad.learn.calibrate import fit_trust
 from jepad.learn.sampler import Sampler
 from jepad.models import store
 from tests.learn.conftest import TRACES
@@ -45,6 +46,14 @@ def test_resume_equals_uninterrupted(smd, tmp_path):
     steps(second, draws, 2)
     for p, q in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+def test_latents_are_trusted_as_far_as_they_are_right(smd):
+    torch.manual_seed(0)
+    model = WorldModel(SMALL).eval()
+    fit_trust(model, Sampler([smd], 0, rows=64), batches=12)
+    untrained = model.trust.clone()
+    assert ((untrained >= 0) & (untrained < 0.6)).all()
 
 
 @pytest.fixture(scope="module")
