@@ -16,8 +16,9 @@ from jepad.learn.sampler import Sampler
 
 
 @torch.no_grad()
-def fit_trust(model: WorldModel, sampler: Sampler, batches: int = 60) -> None:
+def fit_trust(model: WorldModel, sampler: Sampler, batches: int = 32) -> None:
     """Set `model.trust` so that z + trust * (z_hat - z) misses what came least."""
+    model.eval()
     horizons = len(model.shape.horizons)
     both, own = torch.zeros(horizons), torch.zeros(horizons)
     for _ in range(batches):

@@ -88,7 +88,6 @@ def train(plan: Plan, cuts: Sequence[Cut]) -> Trainer:
                 saved = clock.spent_s
                 trainer.save(path, _beside(sampler, clock))
     trainer.save(path, _beside(sampler, clock))
-    fit_trust(trainer.model, sampler)
     return trainer
 
 
@@ -113,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traces = dataset.load(plan.data)
         cuts = dataset.training(traces)
         trainer = train(plan, cuts)
+        fit_trust(trainer.model, Sampler(cuts, plan.seed + 1))
         run = {"seed": plan.seed, "minutes": plan.minutes, "steps": trainer.step}
         story = card.story(plan.data, traces, cuts) | {"training": run}
         export.export(trainer.model, card.example(traces), plan.out, story)

@@ -51,9 +51,8 @@ def test_resume_equals_uninterrupted(smd, tmp_path):
 def test_latents_are_trusted_as_far_as_they_are_right(smd):
     torch.manual_seed(0)
     model = WorldModel(SMALL).eval()
-    fit_trust(model, Sampler([smd], 0, rows=64), batches=12)
-    untrained = model.trust.clone()
-    assert ((untrained >= 0) & (untrained < 0.6)).all()
+    fit_trust(model, Sampler([smd], 0, rows=32), batches=24)
+    assert ((model.trust >= 0) & (model.trust < 0.6)).all()  # untrained: hardly
 
 
 @pytest.fixture(scope="module")
