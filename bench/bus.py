@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from pathlib import Path
 
+from bench.live import Live, daemon
 from bench.report import Goal, Options, Report, Table
 from jepad.bus.connection import BUS, Connection
 from jepad.bus.seam import LIBRARY, Message, MessageType
@@ -35,50 +32,23 @@ DOMAIN, HORIZON_USEC = "memory", 1_000_000
 def run(options: Options) -> Report:
     """Start a daemon on a bus of its own, measure, stop it."""
     report = Report(notes=[f"library: {LIBRARY}; caller and daemon in processes of their own"])
-    with tempfile.TemporaryDirectory(prefix="jepad-bench-") as directory:
-        try:
-            with _daemon(directory) as process:
-                asyncio.run(_measure(process, directory, ROUNDS[options.quick], report))
-        except (JepadError, TimeoutError) as error:
-            with open(f"{directory}/stderr") as file:
-                tail = file.read()[-500:].strip()
-            report.goals += [
-                Goal("Predict p50, ms", None, "<=", P50_GOAL_MS, f"{error} {tail}"),
-                Goal(f"answered of {BURST} pipelined calls", None, "==", BURST),
-            ]
+    try:
+        with daemon() as live:
+            asyncio.run(_measure(live, ROUNDS[options.quick], report))
+    except (JepadError, RuntimeError, TimeoutError) as error:
+        report.goals += [
+            Goal("Predict p50, ms", None, "<=", P50_GOAL_MS, str(error)),
+            Goal(f"answered of {BURST} pipelined calls", None, "==", BURST),
+        ]
     return report
 
 
-@contextlib.contextmanager
-def _daemon(directory: str) -> Iterator[subprocess.Popen[bytes]]:
-    env = {k: v for k, v in os.environ.items() if k != "DBUS_SESSION_BUS_ADDRESS"}
-    env |= {"XDG_RUNTIME_DIR": directory, "XDG_STATE_HOME": directory, "XDG_CONFIG_HOME": directory}
-    with open(f"{directory}/stderr", "wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jepad", "--session", "--json"],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-        )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-async def _measure(
-    process: subprocess.Popen[bytes], directory: str, rounds: int, report: Report
-) -> None:
-    async with asyncio.timeout(START_TIMEOUT_S):
-        peer = await _connected(process, f"{directory}/jepad/bus-address")
-        await _ready(process, peer)
+async def _measure(live: Live, rounds: int, report: Report) -> None:
+    address = Path(live.env["XDG_RUNTIME_DIR"], "jepad", "bus-address").read_text().strip()
+    peer = await Connection.open(address, MAX_REPLY_BYTES)
     try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            await _ready(peer)
         calls = {
             "Ping of the bus": _bus_ping(),
             "Ping of jepad": _message(PEER, "Ping"),
@@ -115,27 +85,13 @@ def _tell(report: Report, times: dict[str, list[float]], answered: int, burst_s:
     ]
 
 
-async def _connected(process: subprocess.Popen[bytes], address_file: str) -> Connection:
-    while True:
-        _alive(process)
-        with contextlib.suppress(FileNotFoundError), open(address_file) as file:
-            return await Connection.open(file.read().strip(), MAX_REPLY_BYTES)
-        await asyncio.sleep(0.1)
-
-
-async def _ready(process: subprocess.Popen[bytes], peer: Connection) -> None:
+async def _ready(peer: Connection) -> None:
     """Until there is a forecast to answer from."""
     while True:
-        _alive(process)
         with contextlib.suppress(BusError):
             await peer.call(_predict())
             return
         await asyncio.sleep(0.2)
-
-
-def _alive(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        raise JepadError(f"the daemon ended with {process.returncode}.")
 
 
 async def _timed(peer: Connection, message: Message) -> float:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import errno
+import os
 import sys
 from importlib.metadata import version
 
+from jepad.cli.suggest import did_you_mean
 from jepad.errors import JepadError
 
 _EPILOG = """examples:
@@ -16,6 +20,8 @@ _EPILOG = """examples:
 
 exit codes: 0 done, 1 failed, 2 usage or settings, 3 the bus or our name on it is not to be had
 """
+#: What ends a write to a file that was open: its reader left, no room, no device.
+_UNWRITTEN = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,10 +51,23 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Entry point; the message of an error goes to stderr, with nothing else."""
-    options = parser()
-    args = options.parse_args()
-    if (args.once or args.trace) and not args.replay:
-        options.error("--once and --trace need --replay FILE")
+    try:
+        try:
+            return _run()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _UNWRITTEN or error.filename:
+            raise
+        # The interpreter's own flush at exit must not complain as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if not isinstance(error, BrokenPipeError):  # whoever read us is done, and knows it
+            sys.stderr.write(f"jepad: can't write: {error.strerror}\n")
+        return 1
+
+
+def _run() -> int:
+    args = _arguments()
     try:
         from jepad import daemon
 
@@ -60,11 +79,22 @@ def main() -> int:
         return 130
 
 
+def _arguments() -> argparse.Namespace:
+    options = parser()
+    args, unknown = options.parse_known_args()
+    if unknown:
+        flags = [flag for action in options._actions for flag in action.option_strings]
+        options.error(f"no flag {unknown[0]!r}{did_you_mean(unknown[0], flags)}")
+    if (args.once or args.trace) and not args.replay:
+        options.error("--once and --trace need --replay FILE")
+    return args
+
+
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number of seconds")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < 1e9:  # false for nan and inf as well
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from jepad import config, journal, paths
 from jepad.bus.door import Door, serve
@@ -25,14 +25,14 @@ from jepad.guard.limits import Budget
 from jepad.heads import risk
 from jepad.outlook import Outlook
 from jepad.policy.alerts import Alert, Alerts
-from jepad.screen import Screen, print_json, text
+from jepad.screen import Screen, print_json, print_lines, text
 from jepad.service import Parts, Service
 from jepad.sources.processes import Top
 from jepad.sources.registry import build, processes_of
 from jepad.sources.replay import Replay, read_trace
 from jepad.sources.snapshot import Snapshot
 from jepad.telemetry import Sampler, Telemetry
-from jepad.view import forecast_json, risk_json, risk_line
+from jepad.view import finite, forecast_json, risk_json, risk_line
 
 log = logging.getLogger("jepad")
 
@@ -49,24 +49,50 @@ ENGINE_TIME_S = 0.25  # the engine's share of a tick, before we look for its for
 async def run(args: argparse.Namespace) -> int:
     """Run until stopped; 0 when all went well. Raises JepadError with what to do."""
     places = paths.session() if args.session or args.replay else paths.SYSTEM
-    if places is paths.SYSTEM:
-        directory.shared(places.runtime)
-    else:
-        directory.own(places.runtime)
-    if args.replay:
-        places = _aside(places)
-        directory.own(places.runtime)
-    settings = config.load(
-        args.config or config.redirected(places.config), required=args.config is not None
-    )
+    path = args.config or config.redirected(places.config)
+    settings = config.load(path, required=path != places.config)
+    places = replace(places, config=path)
     journal.setup()
-    if args.replay and args.once:
-        return await _replay_once(args, settings, places)
+    if args.replay:
+        return await _replay(args, settings, places)
+    make = directory.own if args.session else directory.shared
+    make(places.runtime)
     async with _daemon(args, settings, places) as daemon:
         await daemon.loop(args.seconds)
         if args.json:
             print_json(daemon.summary())
     return 0
+
+
+async def _replay(args: argparse.Namespace, settings: config.Config, places: paths.Places) -> int:
+    """A trace in place of this machine: at its own pace, or at once to its end."""
+    trace = read_trace(args.replay, args.trace)
+    directory.own(places.runtime)
+    places = _aside(places)
+    directory.own(places.runtime)
+    daemon = Daemon(Replay(trace), settings, places, trace.dt_s, transient=True)
+    _on_signals(daemon)
+    try:
+        if args.once:
+            await daemon.jump()
+        else:
+            await daemon.supervisor.start()
+            daemon.screen.start(live=not args.json)
+            await daemon.loop(args.seconds)
+        daemon.screen.stop()
+        if daemon.outlook.latest is None:
+            raise NotReady(f"{args.replay}: {daemon.telemetry.samples} samples are too few")
+        if args.json:
+            print_json(daemon.summary())
+        elif args.once:
+            print_lines(daemon.lines())
+        return 0
+    finally:
+        daemon.screen.stop()
+        await daemon.supervisor.stop()
+        daemon.outlook.close()
+        daemon.telemetry.retire()
+        shutil.rmtree(places.runtime)
 
 
 Growth = Callable[[], list[tuple[Top, float]]]  # tasks and their bytes per second
@@ -89,7 +115,8 @@ class Daemon:
         self.telemetry = Telemetry(sampler, places.shm_prefix, settings.ring, interval_s)
         self.outlook = Outlook(places.shm_prefix, settings.engine.series, interval_s)
         self.alerts = Alerts(settings.risk)
-        self.limits = _limits(settings)
+        self._foreign = transient
+        self.limits = _limits(settings, transient)
         self.screen = Screen()
         engine = settings.engine
         self.supervisor = Supervisor(
@@ -137,9 +164,22 @@ class Daemon:
             due = self._next(due)
             await self._sleep(min(due, end) - time.monotonic())
 
+    async def jump(self) -> None:
+        """All that the sampler has, then one forecast from its end."""
+        with contextlib.suppress(NotReady):
+            while True:
+                self.telemetry.tick()
+        await self.supervisor.start()
+        for _ in range(200):
+            self.telemetry.heartbeat()
+            self.think()
+            if self.outlook.latest is None or not self.outlook.degraded:
+                break
+            await asyncio.sleep(0.1)
+
     def think(self) -> None:
         """Window → Forecast → Risk → Alert, and tell the doors."""
-        window = self.telemetry.window(HISTORY)
+        window = self.telemetry.window(HISTORY * self.outlook.stride)
         forecast = self.outlook.update(window)
         risks = risk.assess(window, forecast, self.limits, _fastest(self.growth()))
         self.service.take(risks)
@@ -148,30 +188,37 @@ class Daemon:
             self.door.tick()
         self._tell_engine()
         if forecast:
-            self.screen.show(forecast, self.outlook.now, risks, self.service.state())
+            self.screen.show(self.lines)
 
     async def reload(self) -> None:
         """Read the settings again; risk settings apply at once, the others at the next start."""
-        fresh = config.load(config.redirected(self.places.config))
+        fresh = config.load(self.places.config)
         self.alerts.settings = fresh.risk
-        self.limits = _limits(fresh)
+        self.limits = _limits(fresh, self._foreign)
         changed = [n for n in fresh.__struct_fields__ if n != "risk"]
         later = [n for n in changed if getattr(fresh, n) != getattr(self.settings, n)]
         if later:
             log.warning("settings of [%s] apply at the next start", "], [".join(later))
 
+    def lines(self) -> list[str]:
+        """The forecast in force as text; call it only once there is one."""
+        assert self.outlook.latest is not None
+        head = f"jepad: {self.service.state()}, {self.telemetry.samples} samples"
+        return text(head, self.outlook.latest, self.outlook.now, self.service.risks())
+
     def summary(self) -> dict[str, object]:
         """What `--json` prints."""
         forecast = self.outlook.latest
         return {
-            "samples": self.telemetry.head + 1,
+            "samples": self.telemetry.samples,
+            "head": self.telemetry.head,
             "interval_s": self.interval_s,
             "state": self.service.state(),
             "model": {
                 "digest": self.service.model_id(),
                 "part": forecast.part() if forecast else "",
             },
-            "anomaly_score": json.loads(self.service.describe())["anomaly_score"],
+            "anomaly_score": finite(self.service.anomaly_score()),
             "sources": {s.name: s.state for s in self.telemetry.states},
             "forecasts": forecast_json(forecast, self.outlook.now) if forecast else [],
             "risks": [risk_json(r) for r in self.service.risks()],
@@ -219,22 +266,17 @@ async def _daemon(
 ) -> AsyncIterator[Daemon]:
     """Start in the order of the data's path, stop in the reverse."""
     async with contextlib.AsyncExitStack() as stack:
-        if args.replay:
-            trace = read_trace(args.replay, args.trace)
-            daemon = Daemon(Replay(trace), settings, places, trace.dt_s, transient=True)
-        else:
-            daemon = _live(settings, places, stack)
+        daemon = _live(settings, places, stack)
         stack.callback(daemon.telemetry.close)
         stack.callback(daemon.outlook.close)
         _on_signals(daemon)
         stack.push_async_callback(daemon.supervisor.stop)
         if args.engine == "child":
             await daemon.supervisor.start()
-        if not args.replay:
-            budget = Budget(settings.limits.calls_burst, settings.limits.calls_per_s)
-            daemon.door = await serve(daemon.service, places, session=args.session, budget=budget)
-            stack.push_async_callback(daemon.door.close)
-            daemon.door.closed.add_done_callback(lambda _: daemon.stopping.set())
+        budget = Budget(settings.limits.calls_burst, settings.limits.calls_per_s)
+        daemon.door = await serve(daemon.service, places, session=args.session, budget=budget)
+        stack.push_async_callback(daemon.door.close)
+        daemon.door.closed.add_done_callback(lambda _: daemon.stopping.set())
         daemon.alerts.subscribe(_log_raised, _log_cleared)
         daemon.screen.start(live=bool(args.session and not args.json))
         journal.notify("READY=1")
@@ -243,45 +285,8 @@ async def _daemon(
         finally:
             journal.notify("STOPPING=1")
             daemon.screen.stop()
-        if daemon.door and daemon.door.closed.done():
+        if daemon.door.closed.done():
             daemon.door.closed.result()  # raises why the bus left us
-
-
-async def _replay_once(
-    args: argparse.Namespace, settings: config.Config, places: paths.Places
-) -> int:
-    """The whole trace into the ring, one forecast from its end."""
-    trace = read_trace(args.replay, args.trace)
-    daemon = Daemon(Replay(trace), settings, places, trace.dt_s, transient=True)
-    try:
-        with contextlib.suppress(NotReady):
-            while True:
-                daemon.telemetry.tick()
-        await daemon.supervisor.start()
-        for _ in range(200):
-            daemon.telemetry.heartbeat()
-            daemon.think()
-            if daemon.outlook.latest is None or not daemon.outlook.degraded:
-                break
-            await asyncio.sleep(0.1)
-        if args.json:
-            print_json(daemon.summary())
-        elif daemon.outlook.latest:
-            lines = text(
-                daemon.outlook.latest,
-                daemon.outlook.now,
-                daemon.service.risks(),
-                daemon.service.state(),
-            )
-            print("\n".join(lines))
-        else:
-            raise NotReady(f"{args.replay}: {daemon.telemetry.head + 1} samples are too few")
-        return 0
-    finally:
-        await daemon.supervisor.stop()
-        daemon.outlook.close()
-        daemon.telemetry.retire()
-        shutil.rmtree(places.runtime)
 
 
 def _live(
@@ -307,9 +312,15 @@ def _fastest(growth: list[tuple[Top, float]]) -> risk.Grower | None:
     return risk.Grower(f"{task.comm}[{task.pid}]", task.cgroup, bytes_per_s)
 
 
-def _limits(settings: config.Config) -> risk.Limits:
-    with open("/proc/zoneinfo") as file:
-        watermark = risk.low_watermark_kib(file.read(), os.sysconf("SC_PAGE_SIZE") // 1024)
+def _limits(settings: config.Config, foreign: bool) -> risk.Limits:
+    """Of this kernel; a trace of another machine is judged without its watermarks."""
+    watermark = 0.0
+    if not foreign:
+        try:
+            with open("/proc/zoneinfo") as file:
+                watermark = risk.low_watermark_kib(file.read(), os.sysconf("SC_PAGE_SIZE") // 1024)
+        except (OSError, ValueError) as error:
+            log.warning("/proc/zoneinfo can't be read (%s): 2 %% of all memory stands in", error)
     return risk.Limits(settings.risk.horizon_s, settings.risk.stall_share, watermark)
 
 

@@ -6,9 +6,10 @@ Owns: this terminal. Does not know: the ring, the bus.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from jepad.records import Forecast, Risk
 from jepad.view import WORTH_A_LINE, risk_line, table
@@ -23,55 +24,75 @@ class Screen:
     def __init__(self) -> None:
         self._on = False
         self._tty = sys.stdout.isatty()
-        self._printed = 0.0
+        self._fd = sys.stdout.fileno()
+        self._printed = float("-inf")
 
     def start(self, *, live: bool) -> None:
         """Show forecasts from now on, if `live`."""
         self._on = live
         if live and self._tty:
-            sys.stdout.write("\033[?1049h\033[?25l")
+            # A description of our own: Ctrl-S must not stop the ticks, nor we the shell's reads.
+            name = os.ttyname(self._fd)
+            self._fd = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            self._write("\033[?1049h\033[?25l\033[?7l")
 
-    def show(
-        self, forecast: Forecast, now: Mapping[str, float], risks: Sequence[Risk], state: str
-    ) -> None:
+    def show(self, lines: Callable[[], list[str]]) -> None:
         """Draw one tick."""
         if not self._on:
             return
-        if not self._tty and time.monotonic() - self._printed < _PLAIN_EVERY_S:
-            return
-        self._printed = time.monotonic()
-        lines = text(forecast, now, risks, state)
         if self._tty:
-            lines = ["\033[H" + lines[0], *lines[1:], "Ctrl-C stops; jepactl --session status"]
-            sys.stdout.write("\033[K\n".join(lines) + "\033[J")
-        else:
-            sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
+            self._write(_fitted([*lines(), "Ctrl-C stops; jepactl --session status"]))
+        elif time.monotonic() - self._printed >= _PLAIN_EVERY_S:
+            self._printed = time.monotonic()
+            self._write("\n".join(lines()) + "\n")
 
     def stop(self) -> None:
         """Give the terminal back as it was."""
         if self._on and self._tty:
-            sys.stdout.write("\033[?25h\033[?1049l")
-            sys.stdout.flush()
+            os.set_blocking(self._fd, True)
+            self._write("\033[?7h\033[?25h\033[?1049l")
+            os.close(self._fd)
+            self._fd = sys.stdout.fileno()
         self._on = False
+
+    def _write(self, drawn: str) -> None:
+        """A terminal that takes no more misses a frame; a reader that left is shown nothing."""
+        try:
+            os.write(self._fd, drawn.encode())
+        except BlockingIOError:
+            return
+        except OSError:
+            self._on = False
 
 
 def text(
-    forecast: Forecast, now: Mapping[str, float], risks: Sequence[Risk], state: str
+    head: str, forecast: Forecast, now: Mapping[str, float], risks: Sequence[Risk]
 ) -> list[str]:
-    """One forecast as lines: who spoke, the table, the risks worth a line."""
-    spoke = f"{forecast.part()} {forecast.model_digest[:12]}".rstrip()
+    """One forecast as lines: who spoke, the risks worth a line, the table."""
+    part = forecast.part()
+    spoke = "the baseline" if part == "baseline" else f"{part} {forecast.model_digest[:12]}"
     told = [f"risk: {risk_line(r)}" for r in risks if r.probability >= WORTH_A_LINE]
     return [
-        f"jepad: {state}, {forecast.source_n + 1} samples, forecast by {spoke}",
+        f"{head}, forecast by {spoke}",
+        *(told or [f"risk: none above {WORTH_A_LINE:.0%}"]),
         "",
         *table(forecast, now, _SHOWN),
-        "",
-        *(told or [f"risk: none above {WORTH_A_LINE:.0%}"]),
     ]
 
 
+def print_lines(lines: Sequence[str]) -> None:
+    """The result of a run that ended by itself, for a person."""
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
 def print_json(summary: Mapping[str, object]) -> None:
-    """The result of a run that ended by itself, on stdout."""
+    """The same for a program."""
     json.dump(summary, sys.stdout, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def _fitted(lines: Sequence[str]) -> str:
+    """In place, cut to what the terminal holds."""
+    size = os.get_terminal_size(sys.stdout.fileno())
+    kept = [line[: size.columns] for line in lines[: size.lines]]
+    return "\033[H" + "\033[K\r\n".join(kept) + "\033[K\033[J"

@@ -16,7 +16,7 @@ from importlib.metadata import version
 import numpy as np
 
 from jepad.engine.client import EngineClient
-from jepad.errors import NotFound, NotReady, SettingError
+from jepad.errors import NotFound, NotReady, RingError, SettingError
 from jepad.outlook import Outlook
 from jepad.policy.alerts import Alert, Alerts
 from jepad.records import Floats32, Forecast, Risk
@@ -59,12 +59,16 @@ class Service:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._started = time.monotonic()
+        self._state = ("starting", self._started)  # and since when
         self._risks: list[Risk] = []
         self.missed_ticks = 0
 
     def take(self, risks: list[Risk]) -> None:
         """The risks of this tick."""
         self._risks = risks
+        state = self.state()
+        if state != self._state[0]:
+            self._state = (state, time.monotonic())
 
     # -- what we are ---------------------------------------------------------------------------
 
@@ -107,7 +111,8 @@ class Service:
                     "weight": finite(float(forecast.weight.mean())) if forecast else None,
                 },
                 "anomaly_score": finite(self.anomaly_score()),
-                "samples": parts.telemetry.head + 1,
+                "samples": parts.telemetry.samples,
+                "head": parts.telemetry.head,
                 "missed_ticks": self.missed_ticks,
                 "series": len(parts.telemetry.series),
                 "forecast_series": len(forecast.series) if forecast else 0,
@@ -140,13 +145,16 @@ class Service:
         reason = parts.engine_reason() if state == "degraded" else ""
         bad = [s for s in parts.telemetry.states if s.state == "failed"]
         here = [s for s in parts.telemetry.states if s.state == "ok"]
-        uptime = span(time.monotonic() - self._started)
+        now = time.monotonic()
+        since, uptime = span(now - self._state[1]), span(now - self._started)
+        speaks = f"{self.model_id()[:12]} speaks as {part}"
+        if part == "baseline":
+            speaks = "silent, the baseline speaks"
         lines = [
             f"{mark} jepad {self.version} - world model of this machine",
-            f"     State: {state} ({self.mode()}) since {uptime}; pid {os.getpid()}",
-            f"     Model: {self.model_id()[:12] or 'none'} speaks as {part};"
-            f" engine {parts.engine_state()}",
-            f"   Samples: {parts.telemetry.head + 1} of {len(parts.telemetry.series)} series from"
+            f"     State: {state} ({self.mode()}) for {since}; up {uptime}, pid {os.getpid()}",
+            f"     Model: {speaks}; engine {parts.engine_state()}",
+            f"   Samples: {parts.telemetry.samples} of {len(parts.telemetry.series)} series from"
             f" {len(here)} sources ({', '.join(s.name for s in here)}); {self.missed_ticks} missed",
         ]
         lines += [f"    Engine: {reason}"] if reason else []
@@ -179,16 +187,19 @@ class Service:
         """Name, shape, dtype, head and state of each of our streams."""
         found: list[dict[str, object]] = []
         for name in listing(self._parts.prefix):
-            with Stream(self._parts.prefix, name) as stream:
-                found.append(
-                    {
-                        "name": name,
+            try:
+                with Stream(self._parts.prefix, name) as stream:
+                    row = {
                         "shape": list(stream.header.shape),
                         "dtype": str(stream.header.dtype),
                         "head": stream.head,
                         "state": stream.state,
                     }
-                )
+            except RingError as error:  # anybody may lay a file beside our streams
+                row = {"shape": [], "dtype": "", "head": -1, "state": f"unreadable: {error}"}
+            except NotFound:
+                continue  # gone since it was listed
+            found.append({"name": name, **row})
         return found
 
     def open_stream(self, name: str) -> int:

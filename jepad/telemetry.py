@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from jepad import config
+from jepad.errors import BusError, RingError
 from jepad.records import Floats, Sample, Series, SourceState, Window
 from jepad.ring.layout import Layout
 from jepad.ring.stream import Stream
@@ -46,6 +47,7 @@ class Telemetry:
         self._prefix = prefix
         self._ring = ring
         self._interval_s = interval_s
+        self.samples = 0  # of this run; the stream's numbers go on from earlier ones
         self._open()
 
     @property
@@ -65,7 +67,9 @@ class Telemetry:
 
     def tick(self) -> int:
         """Take one sample and publish it; its sequence. NotReady at the end of a trace."""
-        return self._publish(self._sampler.take())
+        n = self._publish(self._sampler.take())
+        self.samples += 1
+        return n
 
     def heartbeat(self) -> None:
         """Tell readers that the writer lives, between samples."""
@@ -113,7 +117,14 @@ class Telemetry:
             STREAM, np.dtype(np.float64), (len(self._series),), schema, self._ring.telemetry_slots
         )
         group = self._ring.group or None
-        self._writer = Writer.create(self._prefix, layout, mode=0o640, group=group)
+        try:
+            self._writer = Writer.create(self._prefix, layout, mode=0o640, group=group)
+        except RingError as error:
+            if "is held" not in str(error):
+                raise
+            raise BusError(
+                f"a jepad runs already: {error}. Ask it: jepactl status; or stop it first"
+            ) from error
         self._stream = Stream(self._prefix, STREAM)
 
 

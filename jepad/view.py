@@ -97,17 +97,17 @@ def finite(value: float) -> float | None:
 
 def table(forecast: Forecast, now: Mapping[str, float], picks: Sequence[int]) -> list[str]:
     """A line a series: now, then p50 (p10 … p90) at the chosen horizons, by their places."""
-    head = f"{'series':<28} {'now':>12}"
-    head += "".join(f"  {'in ' + span(forecast.horizons_s[h]):>34}" for h in picks)
+    head = f"{'series':<26} {'now':>10}"
+    head += "".join(f"  {'in ' + span(forecast.horizons_s[h]):>32}" for h in picks)
     return [head, *(_row(forecast, c, now, picks) for c in range(len(forecast.series)))]
 
 
 def _row(forecast: Forecast, c: int, now: Mapping[str, float], picks: Sequence[int]) -> str:
     series = forecast.series[c]
-    line = f"{series.name[:28]:<28} {quantity(now.get(series.name, math.nan), series.unit):>12}"
+    line = f"{series.name[:26]:<26} {quantity(now.get(series.name, math.nan), series.unit):>10}"
     for h in picks:
         p10, p50, p90 = (quantity(float(q), series.unit) for q in forecast.quantiles[c, h])
-        line += f"  {f'{p50} ({p10} … {p90})':>34}"
+        line += f"  {f'{p50} ({p10} … {p90})':>32}"
     return line
 
 

@@ -75,6 +75,32 @@ def test_a_stale_engine_or_one_of_another_life_is_not_believed(prefix, source_n)
     outlook.close()
 
 
+def test_the_forecast_of_an_earlier_life_is_not_served_as_fresh(prefix):
+    with engine(prefix) as writer:
+        say(writer, 39)
+        later = window()
+        later.t_ns[:] += 600 * 10**9  # restarted ten minutes on, the numbers go on
+        outlook = Outlook(prefix, ["*"], 1.0)
+        assert outlook.update(later).part() == "baseline"
+    outlook.update(window())
+    assert outlook.degraded  # its writer has stopped
+    outlook.close()
+
+
+def test_the_baseline_stays_within_what_can_be(prefix):
+    falling = window()
+    falling.values[:, 0] = np.r_[0, np.cumsum(np.linspace(400, 1, 39))]
+    quantiles = Outlook(prefix, ["cpu.busy"], 1.0).update(falling).quantiles
+    assert (quantiles >= 0).all()
+
+
+def test_horizons_are_of_seconds_however_fast_we_sample(prefix):
+    fast = window(400)
+    fast.t_ns[:] //= 10
+    outlook = Outlook(prefix, ["*"], 0.1)
+    assert outlook.update(fast).horizons_s == pytest.approx(STEPS)
+
+
 def test_a_retired_stream_is_opened_anew(prefix):
     first = engine(prefix)
     say(first, 39)
@@ -97,7 +123,7 @@ def test_coverage_counts_what_held():
         one = np.ones((1, 1), np.float32)
         return Forecast(n, n * 10**9, series, (16.0,), quantiles, one, one, 0.0, "x")
 
-    assert coverage.share(["a"]) == 0.8
+    assert np.isnan(coverage.share(["a"]))
     for n in range(400):
         coverage.update(forecast(n), {"a": 1.0})
     held = coverage.share(["a"])

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jepad import config
-from jepad.errors import NotFound, NotReady, SettingError
+from jepad.errors import NotFound, NotReady, RingError, SettingError
 from jepad.outlook import Outlook
 from jepad.policy.alerts import Alerts
 from jepad.records import Risk, Sample, Series, SourceState
@@ -79,7 +80,7 @@ def test_predict_by_domain_series_and_pattern(service):
         assert got["horizon_usec"] == 64_000_000
         assert got["p10"][0] <= got["p50"][0] <= got["p90"][0]
         assert got["part"] == "baseline"
-        assert 0 <= got["confidence"] <= 1
+        assert np.isnan(got["confidence"])  # nothing fell due yet
     assert service.predict("memory", 0, {})["horizon_usec"] == 1_000_000
 
 
@@ -96,6 +97,15 @@ def test_refusals_say_what_there_is(service):
         service.open_stream("../../etc/passwd")
     with pytest.raises(NotReady, match="no engine"):
         asyncio.run(service.embed(np.zeros((4, 1)), ["a"], 1.0))
+
+
+def test_a_file_of_somebody_else_beside_our_streams_breaks_nothing(service, prefix):
+    Path(f"/dev/shm/{prefix}.evil").write_bytes(os.urandom(5000))
+    rows = {row["name"]: row for row in json.loads(service.describe())["streams"]}
+    assert rows["telemetry"]["state"] == "live"
+    assert rows["evil"]["state"].startswith("unreadable")
+    with pytest.raises(RingError):
+        service.open_stream("evil")
 
 
 def test_a_stream_is_handed_over_read_only(service):

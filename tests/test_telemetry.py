@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jepad import config
-from jepad.errors import NotReady, RingError
+from jepad.errors import BusError, NotReady
 from jepad.paths import Roots
 from jepad.records import Sample, Series
 from jepad.ring.stream import Stream
@@ -82,7 +82,7 @@ def test_history_survives_the_daemon(prefix):
 
 def test_two_writers_are_one_too_many(prefix):
     first = Telemetry(Plugged(), prefix, RING, 1.0)
-    with pytest.raises(RingError):
+    with pytest.raises(BusError, match="a jepad runs already"):
         Telemetry(Plugged(), prefix, RING, 1.0)
     first.retire()
 

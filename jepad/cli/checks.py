@@ -5,6 +5,7 @@ Owns: the checks and their advice. Does not know how they are shown.
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import json
 import os
@@ -104,17 +105,25 @@ def _settings(bus: str) -> Iterator[Finding]:
 
 def _sources() -> Iterator[Finding]:
     """Describe and read each source once, as the daemon does."""
-    snapshot = Snapshot(build(paths.Roots()))
+    roots = paths.Roots()
+    snapshot = Snapshot(build(roots))
     snapshot.take()
     for state in snapshot.states:
         name = f"source {state.name}"
         if state.state == "ok":
             yield Finding(name, OK, f"{state.series} series in {state.duration_s * 1e3:.1f} ms")
         elif state.state == "absent":
-            yield Finding(name, ABSENT, "nothing of it here", ADVICE.get(state.name, ""))
+            yield Finding(name, ABSENT, "nothing of it here", _advice(state.name, roots))
         else:
             todo = f'or leave it out: [sources] disable = ["{state.name}"]'
             yield Finding(name, BROKEN, state.reason, todo)
+
+
+def _advice(source: str, roots: paths.Roots) -> str:
+    """No permission helps where there is no counter."""
+    if source == "rapl" and not glob.glob(f"{roots.sys}/class/powercap/*:*"):
+        return ""
+    return ADVICE.get(source, "")
 
 
 def _model() -> Iterator[Finding]:

@@ -76,4 +76,6 @@ def _foot(forecast: dict[str, Any]) -> str:
     age = span(forecast["age_usec"] / 1e6)
     who = WHO.get(forecast["part"], output.plain(forecast["part"]))
     model = "" if forecast["part"] == "baseline" else f" {output.plain(forecast['model'])[:12]}"
-    return f"in {horizon}, from {who}{model}; confidence {forecast['confidence']:.2f}; {age} old"
+    held = forecast["confidence"]
+    sure = f"confidence {held:.2f}" if held == held else "confidence not known yet"  # noqa: PLR0124
+    return f"in {horizon}, from {who}{model}; {sure}; {age} old"

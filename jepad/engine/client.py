@@ -73,14 +73,6 @@ class EngineClient:
         """Is it there, and how far has it come?"""
         return await self.ask(wire.Pong, wire.Ping, timeout)
 
-    async def describe(self, timeout: float = 1.0) -> wire.Described:
-        """The engine's own account of itself."""
-        return await self.ask(wire.Described, wire.Describe, timeout)
-
-    async def stats(self, timeout: float = 1.0) -> dict[str, float]:
-        """Counters since its start."""
-        return (await self.ask(wire.Counted, wire.Stats, timeout)).values
-
     async def predict(
         self, values: Floats, series: Sequence[str], dt_s: float, timeout: float = 1.0
     ) -> wire.Predicted:

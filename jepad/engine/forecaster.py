@@ -162,14 +162,14 @@ class Forecaster:
 
     def _far_word(self) -> Word:
         """Of the slow pace; while it has seen too little, the fast one's baseline."""
-        if self._far is None and self._slow_ready:
+        if not self._slow_ready:
+            horizons = tuple(HORIZONS[i] * DECIMATION for i in FAR)
+            base, rise = baseline(self.fast.context, self.fast.dt_s, horizons)
+            return Word(base, rise, np.zeros(rise.shape, np.float32))
+        if self._far is None:
             word = self.slow.word()
             far = list(FAR)
             self._far = Word(word.quantiles[:, far], word.p_rise[:, far], word.weight[:, far])
-        elif self._far is None:
-            horizons = tuple(HORIZONS[i] * DECIMATION for i in FAR)
-            base, rise = baseline(self.fast.context, self.fast.dt_s, horizons)
-            self._far = Word(base, rise, np.zeros(rise.shape, np.float32))
         return self._far
 
     def _embedding(self) -> Floats32 | None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
@@ -18,7 +19,7 @@ from typing import Literal
 
 from jepad.engine.client import EngineClient
 from jepad.engine.follow import Follower
-from jepad.errors import EngineError, ModelError, SettingError
+from jepad.errors import JepadError, ModelError, SettingError
 from jepad.paths import Places
 
 State = Literal["stopped", "starting", "running", "restarting", "failed"]
@@ -32,7 +33,11 @@ FIRST_DELAY_S, LAST_DELAY_S = 0.2, 10.0
 #: A life this long was a good one: the next failure starts again at the first delay.
 GOOD_LIFE_S = 30.0
 #: Only a person mends a wrong flag or a damaged model, so look again seldom.
-LASTING = frozenset({SettingError.exit_code, ModelError.exit_code})
+LASTING = {
+    SettingError.exit_code: "a setting can't be used (exit code {}): see its message in the log",
+    ModelError.exit_code: "the model file can't be used (exit code {}): "
+    "see its message in the log, or: jepactl doctor",
+}
 LASTING_DELAY_S = 60.0
 
 
@@ -57,15 +62,10 @@ class Supervisor:
         self._stall_s = stall_s
         self._telemetry = Follower(places.shm_prefix, "telemetry")
         self._task: asyncio.Task[None] | None = None
-        self._again = asyncio.Event()
 
     async def start(self) -> None:
         """Begin; returns at once."""
         self._task = asyncio.create_task(self._run(), name="engine supervisor")
-
-    def restart(self) -> None:
-        """Start the engine afresh (a new model, other settings) without waiting for a delay."""
-        self._again.set()
 
     async def stop(self) -> None:
         """SIGTERM, then SIGKILL; the streams say STOPPED."""
@@ -81,17 +81,21 @@ class Supervisor:
     async def _run(self) -> None:
         delay = FIRST_DELAY_S
         while True:
-            self._again.clear()
             self.state = "starting"
             born = time.monotonic()
-            code = await self._life()
+            lasting = False
+            try:
+                lasting = await self._life() in LASTING
+            except Exception as error:  # a fault of ours must not end the forecasts for ever
+                log.exception("the engine could not be supervised")
+                self.reason = f"could not be supervised: {error!r}"
+                self.state = "failed"
+            else:
+                log.warning("engine ended: %s", self.reason)
+                self.state = "failed" if lasting else "restarting"
             if time.monotonic() - born > GOOD_LIFE_S:
                 delay = FIRST_DELAY_S
-            lasting = code in LASTING
-            self.state = "failed" if lasting else "restarting"
-            log.warning("engine ended: %s", self.reason)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._again.wait(), LASTING_DELAY_S if lasting else delay)
+            await asyncio.sleep(LASTING_DELAY_S if lasting else delay)
             delay = min(2 * delay, LAST_DELAY_S)
             self.restarts += 1
 
@@ -110,22 +114,21 @@ class Supervisor:
         finally:
             await _end(child)
             self.pid = 0
-        self.reason = self.reason or f"exit code {child.returncode}"
+        self.reason = self.reason or _meaning(child.returncode or 0)
         return child.returncode
 
     async def _watch(self, child: Process) -> str:
         """Until it ends ("") or has to (why)."""
         ended = asyncio.create_task(child.wait())
-        asked = asyncio.create_task(self._again.wait())
         hangs = asyncio.create_task(self._examine())
         try:
-            await asyncio.wait({ended, asked, hangs}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, hangs}, return_when=asyncio.FIRST_COMPLETED)
             if hangs.done() and not ended.done():
                 child.kill()
                 return hangs.result()
-            return "" if ended.done() else "asked to restart"
+            return ""
         finally:
-            for task in (ended, asked, hangs):
+            for task in (ended, hangs):
                 task.cancel()
 
     async def _examine(self) -> str:
@@ -136,7 +139,7 @@ class Supervisor:
             verdict = ""
             try:
                 pong = await self.client.ping(timeout=stall_s / 2)
-            except EngineError:
+            except JepadError:  # a refusal is no answer either
                 limit = stall_s if self.state == "running" else START_GRACE_S
                 verdict = progress.silent(time.monotonic(), limit)
             else:
@@ -172,6 +175,12 @@ class Progress:
             return f"no forecast for {late:.0f} s while telemetry goes on" if late > limit else ""
         self._fresh, self._source_n = now, source_n
         return ""
+
+
+def _meaning(code: int) -> str:
+    if code < 0:
+        return f"killed by signal {-code} ({signal.strsignal(-code)})"
+    return LASTING.get(code, "exit code {}").format(code)
 
 
 def _command(places: Places, model: str, series: Sequence[str]) -> list[str]:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from jepad.records import Floats, Forecast, Risk, Window
+from jepad.records import GAP, Floats, Forecast, Risk, Window
 
 _Z90 = 1.2816  # standard normal quantile of .9
 _KIB = 1024.0
+_FLOOR_SHARE = 0.02  # of all memory; below it the kernel works for every page
+_LEAST_SD = 0.02  # of a share of time: no forecast of a stall is surer than this
 _MENTIONED = 64 * 1024.0  # bytes/s; slower growth explains nothing
 
 
@@ -58,7 +60,9 @@ def trend(t_s: Floats, values: Floats, span_s: float = 10.0) -> Trend | None:
     whole window, so that a short burst is not extrapolated as if it were a leak."""
     seen = np.isfinite(values)
     t, x = t_s[seen], values[seen]
-    near = t >= t[-1] - span_s if len(t) else np.zeros(0, bool)
+    if len(t) < 5:
+        return None
+    near = t >= t[-1] - max(span_s, 5 * float(np.median(np.diff(t))))
     if near.sum() < 5:
         return None
     slope, error = _line(t[near], x[near])
@@ -71,7 +75,11 @@ def assess(
 ) -> list[Risk]:
     """Risks of memory, io and cpu stalls within the horizon; a domain with no data is left out.
 
-    `grower` is the task whose memory grows fastest, where tasks are known."""
+    `grower` is the task whose memory grows fastest, where tasks are known. Only what came since
+    the last gap counts: nothing is averaged over a suspend or a restart."""
+    window = _since_gap(window)
+    if not len(window.t_ns):
+        return []
     memory = _memory(window, forecast, limits)
     found = [_blamed(memory, window, grower) if memory else None]
     io = _stall("io", window, forecast, limits)
@@ -96,15 +104,17 @@ def _shortage(window: Window, limits: Limits) -> Risk | None:
     line = trend(t_s, values) if values is not None else None
     if line is None or total is None:
         return None
-    floor = max(limits.watermark_kib, 0.02 * float(np.nanmax(total)))
+    share = _FLOOR_SHARE * float(np.nanmax(total))
+    floor, named = max((limits.watermark_kib, "the low watermark"), (share, "2 % of all memory"))
     room = max(line.now - floor, 0.0)
     eta = room / -line.slope if line.slope < 0 else math.inf
     z = (-room / limits.horizon_s - line.slope) / line.sd
-    probability = _normal(z) if eta <= 4 * limits.horizon_s else 0.0
+    falls = line.slope < -2 * line.sd and eta <= 4 * limits.horizon_s
+    probability = _normal(z) if falls else 0.0
     what = key.removeprefix("mem.")
     cause = (
         f"{what} is {line.now / _KIB:,.0f} MiB and changes by {line.slope / _KIB:+,.1f} MiB/s"
-        f"; the low watermark is {floor / _KIB:,.0f} MiB"
+        f"; {named} is {floor / _KIB:,.0f} MiB"
     )
     evidence = {key: line.now, f"{key} per s": line.slope}
     return Risk("memory", probability, eta, limits.horizon_s, "", cause, evidence)
@@ -129,9 +139,10 @@ def _on_disk(risk: Risk, window: Window) -> Risk:
         for i, s in enumerate(window.series)
         if s.name.startswith("disk.") and s.name.endswith(".iot")
     }
-    disk = max(busy, key=lambda name: busy[name], default="")
-    if not disk or not busy[disk] > 0.01:
+    busy = {name: share for name, share in busy.items() if share > 0.01}  # NaN is not
+    if not busy:
         return risk
+    disk = max(busy, key=lambda name: busy[name])
     cause = f"{risk.cause}; {disk} was busy {min(busy[disk], 1.0):.0%} of that time"
     return replace(risk, unit=disk, cause=cause)
 
@@ -147,7 +158,8 @@ def _stall(domain: str, window: Window, forecast: Forecast | None, limits: Limit
     share = now or 0.0
     if share >= limits.stall_share:
         probability, eta = 1.0, 0.0
-    cause = f"tasks stalled on {domain} {share:.0%} of the last 5 s"
+    seconds = -float(_seconds(window)[_lately(window)][0])
+    cause = f"tasks stalled on {domain} {share:.0%} of the last {seconds:.0f} s"
     if ahead and eta:
         cause += f"; forecast: {ahead[0]:.0%} to pass {limits.stall_share:.0%}"
     evidence = {name: share}
@@ -164,7 +176,7 @@ def _exceeds(forecast: Forecast, name: str, limits: Limits) -> tuple[float, floa
     for horizon, (_, p50, p90) in zip(forecast.horizons_s, row, strict=True):
         if horizon > limits.horizon_s * 1.1:
             break
-        sd = max(float(p90 - p50) / _Z90, 1e-6)
+        sd = max(float(p90 - p50) / _Z90, _LEAST_SD)
         p = _normal((float(p50) - limits.stall_share) / sd)
         best = max(best, p)
         if p >= 0.5:
@@ -181,21 +193,32 @@ def _share_now(window: Window, name: str) -> float | None:
     return None
 
 
-def _grown(window: Window, column: int, span: int = 5) -> float:
-    """Growth per second of a counter over the last `span` samples; NaN when unknown or reset."""
-    part, t_s = window.values[-span - 1 :, column], _seconds(window)[-span - 1 :]
+def _since_gap(window: Window) -> Window:
+    gaps = np.flatnonzero(window.flags & GAP)
+    at = int(gaps[-1]) if len(gaps) else 0
+    cut = window.t_ns[at:], window.values[at:], window.flags[at:]
+    return Window(window.series, *cut, window.last_n)
+
+
+def _lately(window: Window) -> slice:
+    """Rows of the last 5 s, or the last two where they are farther apart."""
+    t_s = _seconds(window)
+    return slice(min(int(np.searchsorted(t_s, -5.05)), max(len(t_s) - 2, 0)), None)
+
+
+def _grown(window: Window, column: int) -> float:
+    """Growth per second of a counter lately; NaN when unknown or reset."""
+    rows = _lately(window)
+    part, t_s = window.values[rows, column], _seconds(window)[rows]
     if len(part) < 2 or t_s[-1] <= t_s[0] or not part[-1] >= part[0]:
         return math.nan
     return float((part[-1] - part[0]) / (t_s[-1] - t_s[0]))
 
 
 def _reclaim_strained(window: Window) -> bool:
-    """Direct reclaim or swapping within the window: the caches no longer give way for free."""
-    for name in ("vm.pgscan_direct", "vm.pswpout", "vm.allocstall_normal"):
-        column = _column(window, name)
-        if column is not None and np.nanmax(column) > np.nanmin(column):
-            return True
-    return False
+    """Direct reclaim or swapping goes on: the caches no longer give way for free."""
+    signs = ("vm.pgscan_direct", "vm.pswpout", "vm.allocstall_normal")
+    return any(_grown(window, i) > 0 for i, s in enumerate(window.series) if s.name in signs)
 
 
 def _fastest_growing(window: Window, t_s: Floats) -> tuple[str, float]:

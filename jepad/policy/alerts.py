@@ -6,7 +6,7 @@ Owns: raised predictions and their timers. Does not know: where risks come from,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jepad.config import Risk as Settings
 from jepad.records import Risk
@@ -44,8 +44,14 @@ class Alerts:
         self._cleared.append(on_cleared)
 
     def update(self, risks: Iterable[Risk], t_ns: int) -> None:
-        """Take the risks of one tick; a domain that is missing is judged by none."""
-        for risk in risks:
+        """Take the risks of one tick. A domain that is missing has no data any more: what was
+        raised of it is cleared in time, and a new rise starts from nothing."""
+        there = list(risks)
+        seen = {risk.domain for risk in there}
+        gone = [replace(a.risk, probability=0.0) for d, a in self.active.items() if d not in seen]
+        for domain in self._since.keys() - seen - self.active.keys():
+            del self._since[domain]
+        for risk in [*there, *gone]:
             if risk.domain not in RAISED_DOMAINS:
                 continue
             if risk.domain in self.active:
@@ -64,6 +70,7 @@ class Alerts:
 
     def _maybe_clear(self, risk: Risk, t_ns: int) -> None:
         if not self._lasted(risk.domain, risk.probability < self.settings.clear_at, t_ns):
+            self.active[risk.domain] = replace(self.active[risk.domain], risk=risk)
             return
         alert = self.active.pop(risk.domain)
         for tell in self._cleared:

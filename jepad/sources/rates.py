@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jepad.records import GAP, Floats, Sample, Series, Window
+from jepad.records import GAP, Floats, Series, Window
 
 _TURN = 2.0**32
 _NEAR = 2.0**28
@@ -43,33 +43,11 @@ def rates(window: Window) -> tuple[tuple[Series, ...], NDArray[np.int64], Floats
     return rate_series(window.series), window.t_ns, values
 
 
-class Rates:
-    """The same, one sample at a time."""
-
-    def __init__(self, series: Sequence[Series]) -> None:
-        """Begin with nothing before."""
-        self.series = rate_series(series)
-        self._counters = _counters(series)
-        self._before: Sample | None = None
-
-    def update(self, sample: Sample) -> Floats:
-        """The sample's row with counters as rates since the sample before."""
-        before, self._before = self._before, sample
-        row = sample.values.copy()
-        if before is None or sample.flags & GAP:
-            row[self._counters] = np.nan
-            return row
-        dt_s = np.float64((sample.t_ns - before.t_ns) * 1e-9)
-        old, new = before.values[self._counters], sample.values[self._counters]
-        row[self._counters] = _per_second(old, new, dt_s)
-        return row
-
-
 def _counters(series: Sequence[Series]) -> NDArray[np.intp]:
     return np.flatnonzero([s.semantics == "counter" for s in series])
 
 
-def _per_second(old: Floats, new: Floats, dt_s: Floats | np.float64) -> Floats:
+def _per_second(old: Floats, new: Floats, dt_s: Floats) -> Floats:
     grown = new - old
     turned = (grown < 0) & (old < _TURN) & (old >= _TURN - _NEAR) & (new < _NEAR)
     grown = np.where(turned, grown + _TURN, grown)

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from jepad.cli.bus import Client
-from jepad.cli.checks import ABSENT, BROKEN, OK
+from jepad.cli.checks import ABSENT, BROKEN, OK, _advice
+from jepad.paths import Roots
 
 
 @pytest.fixture
@@ -58,3 +59,12 @@ def test_a_damaged_stream_is_broken(own_prefix, jepactl):
     with open(f"/dev/shm/{own_prefix}.telemetry", "wb") as file:
         file.write(bytes(8192))
     assert checks(jepactl)["stream telemetry"]["state"] == BROKEN
+
+
+def test_permission_is_advised_only_where_there_is_a_power_counter(tmp_path):
+    roots = Roots(sys=str(tmp_path))
+    assert _advice("rapl", roots) == ""
+    (tmp_path / "class/powercap").mkdir(parents=True)
+    assert _advice("rapl", roots) == ""
+    (tmp_path / "class/powercap/intel-rapl:0").mkdir()
+    assert "readable by root only" in _advice("rapl", roots)

@@ -107,7 +107,7 @@ def test_requests_are_answered(places, telemetry, engine):
     values[:50, 1] = np.nan
 
     async def calls(client):
-        described = await client.describe()
+        described = await client.ask(wire.Described, wire.Describe)
         assert described.model_digest == store.load().digest
         assert described.horizons_s == (1, 4, 16, 64, 160, 640)
         assert "mem.MemFree" in described.series
@@ -126,7 +126,7 @@ def test_requests_are_answered(places, telemetry, engine):
         pong = await client.ping()
         assert pong.state == "forecasting"
         assert pong.source_n <= telemetry.n
-        assert (await client.stats())["jobs"] >= 9
+        assert (await client.ask(wire.Counted, wire.Stats)).values["jobs"] >= 9
 
     ask(places, calls)
 
@@ -147,9 +147,9 @@ def test_malformed_messages_are_counted_and_survived(places, engine):
             assert rogue.poll(PATIENCE_S * 1000)
             assert isinstance(wire.read_reply(rogue.recv()), wire.Refused)
             for _ in range(500):
-                if (await client.stats())["malformed"] == 7:
+                if (await client.ask(wire.Counted, wire.Stats)).values["malformed"] == 7:
                     break
-            assert (await client.stats())["malformed"] == 7
+            assert (await client.ask(wire.Counted, wire.Stats)).values["malformed"] == 7
             rogue.send(bytes(wire.MAX_MESSAGE_BYTES + 1))
             bad = wire.Array((3, 3), b"short")
             with pytest.raises(EngineError):

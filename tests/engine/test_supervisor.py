@@ -1,6 +1,7 @@
 """The engine is killed, stopped, hung and damaged; the supervisor makes the best of it."""
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from jepad.engine.supervisor import Progress, Supervisor
-from jepad.errors import NotFound, RingError
+from jepad.errors import NotFound, NotReady, RingError
 from jepad.ring.stream import Stream
 
 from .conftest import PATIENCE_S, until
@@ -77,21 +78,77 @@ def test_a_damaged_model_is_not_tried_again_and_again(places, tmp_path):
 
     async def scenario(supervisor):
         await soon(lambda: supervisor.state == "failed")
-        assert "4" in supervisor.reason
+        assert supervisor.reason.startswith("the model file can't be used (exit code 4): see its")
         assert supervisor.restarts == 0
-        supervisor.restart()
-        await soon(lambda: supervisor.restarts == 1)
-        await soon(lambda: supervisor.state == "failed")
 
     run(places, scenario, model=str(card))
 
 
-def test_restart_on_request(places, telemetry):
+def stand_in(tmp_path, monkeypatch, text):
+    """A program in the engine's place: the supervisor starts it with the engine's flags."""
+    program = tmp_path / "engine"
+    program.write_text(text)
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+@pytest.mark.parametrize(
+    ("end", "state", "reason"),
+    [
+        ("exit 1", "restarting", "exit code 1"),
+        ("exit 2", "failed", "a setting can't be used (exit code 2): see its message in the log"),
+        ("kill -KILL $$", "restarting", "killed by signal 9 (Killed)"),
+    ],
+)
+def test_the_reason_says_what_the_end_means(places, tmp_path, monkeypatch, end, state, reason):
+    stand_in(tmp_path, monkeypatch, f"#!/bin/sh\n{end}\n")
+
+    async def scenario(supervisor):
+        await soon(lambda: supervisor.state == state)
+        assert supervisor.reason == reason
+
+    run(places, scenario)
+
+
+REFUSES = """#!{python}
+import zmq
+from jepad.engine import wire
+door = zmq.Context().socket(zmq.ROUTER)
+door.bind({endpoint!r})
+for n in range(10**6):
+    sender, payload = door.recv_multipart()
+    asked = wire.read_request(payload)
+    answer = refused if n else wire.Pong(asked.id, n, "forecasting")
+    door.send_multipart([sender, wire.encode(answer)])
+"""
+
+
+def test_an_engine_that_refuses_to_say_how_it_is_gets_replaced(places, tmp_path, monkeypatch):
+    os.makedirs(places.runtime)
+    text = REFUSES.replace("refused", f"wire.Refused(asked.id, {NotReady.bus_name!r}, 'not yet')")
+    filled = text.format(python=sys.executable, endpoint=places.engine_socket)
+    stand_in(tmp_path, monkeypatch, filled)
+
+    async def scenario(supervisor):
+        await soon(lambda: supervisor.state == "running")
+        await soon(lambda: supervisor.restarts == 1)
+        assert supervisor.reason.startswith("no answer for")
+
+    run(places, scenario)
+
+
+def test_a_fault_of_the_supervisor_is_told_and_it_tries_again(places, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("jepad"), "propagate", True)
+
     async def scenario(supervisor):
         await soon(lambda: supervisor.state == "running")
         first = supervisor.pid
-        supervisor.restart()
-        await soon(lambda: supervisor.pid not in (0, first) and supervisor.state == "running")
+        await supervisor.client.close()  # a ping raises ZMQError from now on
+        await soon(lambda: supervisor.state == "failed")
+        assert "ZMQError" in supervisor.reason
+        assert "could not be supervised" in caplog.text
+        assert not alive(first)
+        await soon(lambda: supervisor.restarts == 2)
 
     run(places, scenario)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jepad.heads.risk import Grower, Limits, assess, low_watermark_kib, trend
-from jepad.records import Forecast, Series, Window
+from jepad.records import GAP, Forecast, Series, Window
 
 GIB = 1024.0 * 1024.0  # in KiB
 
@@ -63,7 +63,7 @@ def test_a_short_burst_is_not_taken_for_a_leak():
 
 def test_free_memory_counts_once_reclaim_is_strained():
     t = np.arange(60)
-    cache = {"mem.MemFree": (2 - 0.03 * t) * GIB}
+    cache = {"mem.MemFree": (2.3 - 0.03 * t) * GIB}
     calm = memory(np.full(60, 8 * GIB), **cache)
     strained = memory(np.full(60, 8 * GIB), **cache, **{"vm.pgscan_direct": t})
     assert of(assess(calm, None, Limits()), "memory").probability < 0.01
@@ -104,6 +104,39 @@ def test_a_forecast_stall_is_told_before_it_is_there():
     risk = of(assess(calm, forecast, Limits()), "memory")
     assert 0.7 < risk.probability < 0.8
     assert risk.eta_s == 16.0
+
+
+def test_full_caches_and_an_old_reclaim_are_no_alarm():
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        free = 800 * 1024 + rng.normal(0, 20 * 1024, 60).cumsum()
+        once = np.where(np.arange(60) > 30, 32.0, 0.0)
+        calm = memory(12 * GIB, **{"mem.MemFree": free, "vm.pgscan_direct": once})
+        assert of(assess(calm, None, Limits()), "memory").probability < 0.7
+
+
+def test_nothing_is_read_across_a_gap():
+    stalls = np.r_[np.zeros(30), 5e6 + np.arange(30) * 100.0]
+    before = window({"psi.io.some.total": stalls})
+    before.flags[30] = GAP
+    assert of(assess(before, None, Limits()), "io").probability < 0.5
+    before.flags[30] = 0
+    assert of(assess(before, None, Limits()), "io").probability < 0.5  # 30 s ago, not lately
+
+
+def test_slow_samples_are_judged_by_their_time():
+    t = np.arange(40)
+    leak = window({"mem.MemTotal": 16 * GIB, "mem.MemAvailable": (4.5 - 0.1 * t) * GIB}, n=40)
+    apart = Window(leak.series, leak.t_ns * 5, leak.values, leak.flags, leak.last_n)
+    assert of(assess(apart, None, Limits()), "memory").probability > 0.9
+
+
+def test_a_disk_without_readings_hides_no_busy_one():
+    t = np.arange(60)
+    stalled = window(
+        {"psi.io.some.total": t * 4e5, "disk.sda.iot": np.nan, "disk.sdb.iot": t * 900.0}
+    )
+    assert of(assess(stalled, None, Limits()), "io").unit == "sdb"
 
 
 def test_missing_and_broken_columns_are_left_out():

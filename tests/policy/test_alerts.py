@@ -37,6 +37,24 @@ def test_the_band_between_keeps_what_is():
     assert alerts.active["memory"].risk.unit == "app.slice"
 
 
+def test_a_domain_without_data_is_cleared_and_starts_anew():
+    alerts, told = watched()
+    feed(alerts, [0.9] * 4)
+    for i in range(4, 9):
+        alerts.update([], i * S)
+    assert told == [("+", 1), ("-", 1)]
+    feed(alerts, [0.9], start=9)
+    alerts.update([], 10 * S)
+    feed(alerts, [0.9], start=60)
+    assert told == [("+", 1), ("-", 1)]
+
+
+def test_what_is_raised_shows_the_risk_of_now():
+    alerts, _ = watched()
+    feed(alerts, [0.9] * 4 + [0.6])
+    assert alerts.active["memory"].risk.probability == 0.6
+
+
 def test_a_busy_processor_is_never_raised():
     alerts, told = watched(0.0)
     feed(alerts, [1.0] * 10, domain="cpu")

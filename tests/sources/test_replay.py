@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from jepad.errors import NotReady, SettingError
-from jepad.records import GAP, Series
-from jepad.sources.rates import Rates
+from jepad.records import GAP, Series, Window
+from jepad.sources.rates import rates
 from jepad.sources.replay import Replay, read_trace, read_traces, trace_names
 
 
@@ -55,9 +55,11 @@ def test_time_unseen_in_a_trace_is_a_gap(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("t,cpu.user\n1,10\n2,20\n3,30\n60,40\n61,50\n")
     replay = Replay(read_trace(str(path)))
-    rates = Rates(replay.series)
-    out = [rates.update(sample)[0] for sample in replay]
-    np.testing.assert_array_equal(out, [np.nan, 10, 10, np.nan, 10])
+    samples = list(replay)
+    t_ns, flags = (np.array([getattr(s, what) for s in samples]) for what in ("t_ns", "flags"))
+    values = np.array([s.values for s in samples])
+    _, _, out = rates(Window(replay.series, t_ns, values, flags, len(samples) - 1))
+    np.testing.assert_array_equal(out[:, 0], [np.nan, 10, 10, np.nan, 10])
 
 
 def test_tables_without_names(traces):
