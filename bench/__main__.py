@@ -8,6 +8,7 @@ import json
 import sys
 
 from bench.report import Options, Report
+from jepad.errors import JepadError
 
 NAMES = {
     "footprint": "memory and CPU of daemon and engine at 1 Hz, and of one snapshot",
@@ -38,7 +39,11 @@ def main() -> int:
     """Run one bench; exit 0 when it ran, whether or not its goals were met."""
     args = parser().parse_args()
     module = importlib.import_module(f"bench.{args.name}")
-    report: Report = module.run(Options(quick=args.quick, data=args.data))
+    try:
+        report: Report = module.run(Options(quick=args.quick, data=args.data))
+    except JepadError as error:
+        sys.stderr.write(f"bench {args.name}: {error}\n")
+        return error.exit_code
     if args.json:
         json.dump(report.to_json(args.name), sys.stdout, allow_nan=False)
         sys.stdout.write("\n")

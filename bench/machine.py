@@ -167,8 +167,8 @@ def _forecast_goals(
     limits = (0.86, 0.79, 0.68, 0.50)
     for i, h in enumerate(HORIZONS):
         report.goals += [
-            Goal(f"MAE ÷ persistence, {h} steps", float(mine[i]), "<=", 1.0),
-            Goal(f"MAE ÷ EWMA's, {h} steps", float(mine[i] / rows["EWMA"][i]), "<=", 1.0),
+            Goal(f"MAE ÷ persistence, {h} steps", float(mine[i]), "<", 1.0),
+            Goal(f"MAE ÷ EWMA's, {h} steps", float(mine[i] / rows["EWMA"][i]), "<", 1.0),
             Goal(f"MAE ÷ LightGBM+yesterday's, {h} steps", float(mine[i] / best[i]), "<=", 1.0),
             Goal(
                 f"pinball ÷ persistence's, {h} steps", float(figures["pinball"][i]), "<=", limits[i]

@@ -27,7 +27,7 @@ class Goal:
 
     what: str
     value: float | None
-    sense: Literal["<=", ">=", "=="]
+    sense: Literal["<", "<=", ">=", "=="]
     limit: float
     note: str = ""
 
@@ -37,6 +37,7 @@ class Goal:
         if self.value is None or not math.isfinite(self.value):
             return None
         return {
+            "<": self.value < self.limit,
             "<=": self.value <= self.limit,
             ">=": self.value >= self.limit,
             "==": self.value == self.limit,

@@ -121,3 +121,16 @@ def test_no_torch_nor_onnxruntime_where_they_do_not_belong(module):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert not {"torch", "onnxruntime", "onnx"} & set(done.stdout.split())
+
+
+def test_documents_name_only_what_is_there():
+    missing = []
+    for document in ROOT.glob("*.md"):
+        text = document.read_text()
+        paths = re.findall(r"\]\(([^)#:]+)\)", text)
+        paths += re.findall(r"`([a-z]+/[\w./-]+\.[a-z]+)`", text)
+        for path in paths:
+            near = [ROOT / path, ROOT / "jepad" / path]
+            if "NAME" not in path and not any(p.exists() for p in near):
+                missing.append(f"{document.name}: {path}")
+    assert not missing
