@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
+import os
 import sys
+from pathlib import Path
 
 from bench.report import Options, Report
 from jepad.errors import JepadError
@@ -17,6 +20,9 @@ NAMES = {
     "ring": "the shared-memory ring beside memcpy, sockets and ZeroMQ",
     "machine": "forecasts beside classical and boosted-tree baselines, on unseen hosts",
 }
+_HOPPED = "JEPAD_BENCH_HOPPED"  # set once: a second try would be an endless one
+#: What the dev environment has and a bare Python has not.
+NEEDED = ("numpy", "dbus_fast", "onnxruntime", "lightgbm")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run one bench; exit 0 when it ran, whether or not its goals were met."""
     args = parser().parse_args()
+    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if absent:
+        return _elsewhere(absent[0])
     module = importlib.import_module(f"bench.{args.name}")
     try:
         report: Report = module.run(Options(quick=args.quick, data=args.data))
@@ -50,6 +59,17 @@ def main() -> int:
     else:
         sys.stdout.write(report.to_text(args.name))
     return 0
+
+
+def _elsewhere(missing: str) -> int:
+    """Go on in the checkout's own environment, or say how to make it."""
+    own = Path(__file__).parents[1] / ".venv"
+    python = str(own / "bin/python")
+    if os.path.exists(python) and not os.environ.get(_HOPPED):
+        os.environ[_HOPPED] = "1"
+        os.execv(python, [python, "-m", "bench", *sys.argv[1:]])  # noqa: S606
+    sys.stderr.write(f"bench: {missing} is not installed. Run `make test` once, then try again\n")
+    return 1
 
 
 if __name__ == "__main__":
