@@ -20,8 +20,8 @@ def run(options: Options) -> Report:
     """PSS and CPU share of the two processes, and CPU time of one snapshot of all sources."""
     report = Report()
     with daemon() as live:
-        time.sleep(5 if options.quick else 90)  # past the start, and the model past its warm-up
-        _processes(live, 20.0 if options.quick else 120.0, report)
+        time.sleep(10 if options.quick else 90)  # past the start, and the model past its warm-up
+        _processes(live, 15.0 if options.quick else 120.0, report)
     _snapshot(report)
     return report
 
