@@ -17,8 +17,6 @@ from msgspec import Meta
 
 from jepad.errors import SettingError
 
-Positive = Annotated[float, Meta(gt=0)]
-
 
 class Daemon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[daemon]"""

@@ -293,9 +293,8 @@ def _live(
     settings: config.Config, places: paths.Places, stack: contextlib.AsyncExitStack
 ) -> Daemon:
     """A daemon on the sources of this machine."""
-    interval_s, disabled = settings.daemon.interval_s, settings.sources.disable
-    build(paths.Roots(), disabled)  # raises for a name that is none
-    sources = [s for s in build(paths.Roots()) if s.name not in disabled]
+    interval_s = settings.daemon.interval_s
+    sources = build(paths.Roots(), without=settings.sources.disable)
     snapshot = Snapshot(sources, interval_s)
     stack.callback(snapshot.close)
     daemon = Daemon(snapshot, settings, places, interval_s)
@@ -336,24 +335,21 @@ def _on_signals(daemon: Daemon) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, _spawn(daemon.reload, "reload"))
+    tasks: set[asyncio.Task[None]] = set()  # the loop itself holds them weakly
 
-
-def _spawn(work: Callable[[], object], what: str) -> Callable[[], None]:
-    async def logged() -> None:
-        try:
-            await work()  # type: ignore[misc]
-        except SettingError as error:
-            log.error("%s: %s", what, error)
-
-    tasks: set[asyncio.Task[None]] = set()
-
-    def start() -> None:
-        task = asyncio.ensure_future(logged())
+    def reload() -> None:
+        task = loop.create_task(_reload(daemon))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    return start
+    loop.add_signal_handler(signal.SIGHUP, reload)
+
+
+async def _reload(daemon: Daemon) -> None:
+    try:
+        await daemon.reload()
+    except SettingError as error:
+        log.error("reload: %s", error)
 
 
 def _log_raised(alert: Alert) -> None:

@@ -32,12 +32,6 @@ class NotReady(JepadError):
     bus_name = "org.jepad1.Error.NotReady"
 
 
-class NotSupported(JepadError):
-    """This machine or this build can't do it."""
-
-    bus_name = "org.jepad1.Error.NotSupported"
-
-
 class RateLimited(JepadError):
     """The caller spent its budget; the message says when to try again."""
 

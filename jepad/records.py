@@ -67,9 +67,14 @@ class Forecast:
 
     def part(self) -> Part:
         """Which part of the ensemble carries this forecast."""
-        if not self.model_digest or not float(self.weight.max(initial=0.0)):
-            return "baseline"
-        return "model" if float(self.weight.min()) == 1.0 else "blend"
+        return part_of(self.weight) if self.model_digest else "baseline"
+
+
+def part_of(weight: Floats32) -> Part:
+    """Which part carries what has these shares of the model."""
+    if not weight.any():
+        return "baseline"
+    return "model" if (weight == 1).all() else "blend"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from jepad.engine.client import EngineClient
 from jepad.errors import NotFound, NotReady, RingError, SettingError
 from jepad.outlook import Outlook
 from jepad.policy.alerts import Alert, Alerts
-from jepad.records import Floats32, Forecast, Risk
+from jepad.records import Floats32, Forecast, Risk, part_of
 from jepad.ring.stream import Stream, listing, open_fd
 from jepad.telemetry import Telemetry
 from jepad.view import WORTH_A_LINE, finite, quantity, risk_json, risk_line, span
@@ -223,8 +223,6 @@ class Service:
         picks = _matching(forecast, domain)
         names = [forecast.series[c].name for c in picks]
         rows = forecast.quantiles[picks, h].astype(float)
-        weight = forecast.weight[picks, h]
-        part = "baseline" if not weight.any() else "model" if (weight == 1).all() else "blend"
         return {
             "series": names,
             "units": [forecast.series[c].unit for c in picks],
@@ -233,7 +231,7 @@ class Service:
             "p50": rows[:, 1].tolist(),
             "p90": rows[:, 2].tolist(),
             "confidence": self._parts.outlook.confidence(names),
-            "part": part,
+            "part": part_of(forecast.weight[picks, h]),
             "model": forecast.model_digest,
             "age_usec": max(0, time.monotonic_ns() - forecast.t_ns) // 1000,
             "source_n": forecast.source_n,

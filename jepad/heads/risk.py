@@ -7,7 +7,6 @@ and the words of the cause. Does not know: hysteresis, who is told, what is done
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -264,8 +263,3 @@ def _line(t: Floats, x: Floats) -> tuple[float, float]:
 def _normal(z: float) -> float:
     """Standard normal distribution function."""
     return 0.5 * math.erfc(-z / math.sqrt(2))
-
-
-def worst(risks: Sequence[Risk]) -> Risk | None:
-    """The likeliest, the nearest of equals."""
-    return max(risks, key=lambda r: (r.probability, -r.eta_s), default=None)

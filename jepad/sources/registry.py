@@ -51,16 +51,18 @@ SOURCES: list[Callable[[Roots], Source]] = [
 ]
 
 
-def build(roots: Roots, names: Collection[str] | None = None) -> list[Source]:
-    """All sources, or those named."""
+def build(
+    roots: Roots, names: Collection[str] | None = None, without: Collection[str] = ()
+) -> list[Source]:
+    """All sources, or those named, but for those in `without`; SettingError for a name that is
+    none."""
     sources = [make(roots) for make in SOURCES]
-    if names is None:
-        return sources
     known = [source.name for source in sources]
-    unknown = sorted(set(names) - set(known))
+    unknown = sorted({*(names or ()), *without} - set(known))
     if unknown:
         raise SettingError(f"no source is called {unknown[0]!r}; there are {', '.join(known)}")
-    return [source for source in sources if source.name in names]
+    wanted = set(known if names is None else names) - set(without)
+    return [source for source in sources if source.name in wanted]
 
 
 def processes_of(sources: Iterable[Source]) -> Processes | None:

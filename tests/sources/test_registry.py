@@ -58,6 +58,11 @@ def test_an_empty_tree_is_a_machine_without_anything(tmp_path, plain):
 def test_sources_are_chosen_by_name():
     assert [s.name for s in build(Roots(), ["psi", "cpu"])] == ["cpu", "psi"]
     assert len(build(Roots())) == len(SOURCES)
+    left = [s.name for s in build(Roots(), without=["psi"])]
+    assert len(left) == len(SOURCES) - 1
+    assert "psi" not in left
+    with pytest.raises(SettingError, match="gpuu"):
+        build(Roots(), without=["gpuu"])
     with pytest.raises(SettingError, match="no source is called 'gpuu'; there are cpu"):
         build(Roots(), ["cpu", "gpuu"])
 
