@@ -46,13 +46,17 @@ def _inflate(path: str, data: bytes) -> tuple[bytes, int]:
     total = good = 0
     while good < len(data) and total <= MAX_BYTES:
         member = zlib.decompressobj(wbits=31)
-        at = good
+        at, pending, more = good, b"", True
         try:
-            while at < len(data) and not member.eof and total <= MAX_BYTES:
-                fed = member.unconsumed_tail or data[at : at + _CHUNK]
-                parts.append(member.decompress(fed, _CHUNK))
-                total += len(parts[-1])
-                at += 0 if member.unconsumed_tail else len(fed)
+            while more and not member.eof and total <= MAX_BYTES:
+                if not pending:
+                    pending = data[at : at + _CHUNK]
+                    at += len(pending)
+                part = member.decompress(pending, _CHUNK)
+                parts.append(part)
+                total += len(part)
+                pending = member.unconsumed_tail
+                more = bool(pending) or at < len(data) or len(part) == _CHUNK
         except zlib.error as error:
             if not total:
                 raise SettingError(f"{path}: not a gzip file: {error}") from error

@@ -1,5 +1,6 @@
 """What is written is read back, whatever moment the writer died at."""
 
+import gzip
 import math
 import os
 import signal
@@ -136,3 +137,21 @@ def test_this_machine_recorded_and_replayed(tmp_path):
     np.testing.assert_array_equal(trace.values, [s.values for s in samples])
     assert not math.isnan(trace.values[0, 0])
     assert os.stat(path).st_mode & 0o007 == 0
+
+
+def test_one_member_that_unpacks_to_many_chunks_is_whole_and_is_continued(tmp_path):
+    path = str(tmp_path / "long.csv.gz")
+    rows = [f"{i},{i * 7919 % 10007}.{i}" for i in range(150_000)]
+    lines = ("t,a\n" + "\n".join(rows) + "\n").encode()
+    assert len(lines) > 2 << 20
+    with open(path, "wb") as file:
+        file.write(gzip.compress(lines))
+    before = os.path.getsize(path)
+    trace = read_trace(path)
+    assert len(trace.values) == 150_000
+    assert not trace.torn
+    writer = TraceWriter(path, (Series("a", "", "gauge"),))
+    writer.append(150_000.0, np.array([1.0]))
+    writer.close()
+    assert os.path.getsize(path) > before
+    assert len(read_trace(path).values) == 150_001
