@@ -6,17 +6,23 @@ the series mean, who reads them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jepad import config
-from jepad.errors import BusError, RingError
+from jepad.errors import BusError, JepadError, RingError, SettingError
+from jepad.heads.history import moved
 from jepad.records import Floats, Sample, Series, SourceState, Window
 from jepad.ring.layout import Layout
 from jepad.ring.stream import Stream
+from jepad.ring.successor import Successor
 from jepad.ring.writer import Writer
+
+log = logging.getLogger(__name__)
 
 STREAM = "telemetry"
 
@@ -47,6 +53,7 @@ class Telemetry:
         self._prefix = prefix
         self._ring = ring
         self._interval_s = interval_s
+        self._columns: NDArray[np.intp] | None = None  # of the sampler, where the stream's differ
         self.samples = 0  # of this run; the stream's numbers go on from earlier ones
         self._open()
 
@@ -76,15 +83,26 @@ class Telemetry:
         self._writer.heartbeat()
 
     def redescribe(self) -> bool:
-        """Follow hot-plugged series: retire the stream, make a new one, carry the history over."""
-        if not self._sampler.redescribe():
+        """Follow hot-plugged series: a new stream takes the old one's place, history and all.
+
+        Where there is no room for it the old one goes on with what it has of the new set, and the
+        next look tries again."""
+        if not self._sampler.redescribe() and self._columns is None:
             return False
-        old, names = self.window(self._ring.telemetry_slots - 1), self._series
-        self._writer.retire()
+        if self._sampler.series == self._series:
+            self._columns = None  # what had come is gone again
+            return False
+        try:
+            successor = Successor(self._prefix, self._layout(), 0o640, self._ring.group or None)
+        except (RingError, SettingError) as error:
+            self._stay(error)
+            return False
+        old, before = self.window(self._ring.telemetry_slots - 1), self._series
+        for sample in _carried(old, before, self._sampler.series):
+            successor.writer.publish(sample.values, t_ns=sample.t_ns, flags=sample.flags)
         self._stream.close()
-        self._open()
-        for sample in _carried(old, names, self._series):
-            self._publish(sample)
+        self._take(successor.replace(self._writer))
+        log.info("the series changed: %d of %d stay", *_kept(before, self._series))
         return True
 
     def window(self, count: int) -> Window:
@@ -103,36 +121,58 @@ class Telemetry:
         self._stream.close()
 
     def _publish(self, sample: Sample) -> int:
-        return self._writer.publish(sample.values, t_ns=sample.t_ns, flags=sample.flags)
+        values = sample.values
+        if self._columns is not None:
+            values = moved(values, self._columns, np.nan)
+        return self._writer.publish(values, t_ns=sample.t_ns, flags=sample.flags)
 
-    def _open(self) -> None:
-        self._series = self._sampler.series
+    def _stay(self, error: JepadError) -> None:
+        """With the stream there is: values of series it has not are left out."""
+        if self._columns is None:
+            log.error("the series changed, but no stream can be made for the new set: %s", error)
+        self._columns = _places(self._sampler.series, self._series)
+
+    def _layout(self) -> Layout:
+        series = self._sampler.series
         schema = {
-            "series": [
-                {"name": s.name, "unit": s.unit, "semantics": s.semantics} for s in self._series
-            ],
+            "series": [{"name": s.name, "unit": s.unit, "semantics": s.semantics} for s in series],
             "interval_s": self._interval_s,
         }
-        layout = Layout(
-            STREAM, np.dtype(np.float64), (len(self._series),), schema, self._ring.telemetry_slots
-        )
+        shape, slots = (len(series),), self._ring.telemetry_slots
+        return Layout(STREAM, np.dtype(np.float64), shape, schema, slots)
+
+    def _open(self) -> None:
         group = self._ring.group or None
         try:
-            self._writer = Writer.create(self._prefix, layout, mode=0o640, group=group)
+            writer = Writer.create(self._prefix, self._layout(), mode=0o640, group=group)
         except RingError as error:
             if "is held" not in str(error):
                 raise
             raise BusError(
                 f"a jepad runs already: {error}. Ask it: jepactl status; or stop it first"
             ) from error
+        self._take(writer)
+
+    def _take(self, writer: Writer) -> None:
+        """A writer of the sampler's series as they are now."""
+        self._writer, self._series, self._columns = writer, self._sampler.series, None
         self._stream = Stream(self._prefix, STREAM)
+
+
+def _places(before: Sequence[Series], after: Sequence[Series]) -> NDArray[np.intp]:
+    """Where each series of `after` was in `before`; -1 = nowhere."""
+    place = {s: i for i, s in enumerate(before)}
+    return np.array([place.get(s, -1) for s in after], np.intp)
+
+
+def _kept(before: Sequence[Series], after: Sequence[Series]) -> tuple[int, int]:
+    return int((_places(before, after) >= 0).sum()), len(before)
 
 
 def _carried(old: Window, before: tuple[Series, ...], after: tuple[Series, ...]) -> list[Sample]:
     """The old rows under the new columns; series that were not there are NaN."""
-    place = {s: i for i, s in enumerate(before)}
-    source = np.array([place.get(s, -1) for s in after])
-    values: Floats = np.where(source >= 0, old.values[:, source], np.nan)
+    source = _places(before, after)
+    values: Floats = moved(old.values.T, source, np.nan).T
     return [
         Sample(int(t), row, int(flag))
         for t, row, flag in zip(old.t_ns, values, old.flags, strict=True)

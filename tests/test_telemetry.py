@@ -1,5 +1,7 @@
 """Samples reach the ring; a changed set of series keeps the history of those that stay."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -96,4 +98,61 @@ def test_the_end_of_a_trace_is_said(prefix):
     with pytest.raises(NotReady):
         telemetry.tick()
     assert telemetry.head == -1
+    telemetry.retire()
+
+
+class Crowd(Plugged):
+    """A machine that gets as many series as it is told, and loses one."""
+
+    def __init__(self):
+        super().__init__()
+        self.wanted = list(self.names)
+
+    def redescribe(self):
+        changed, self.names = self.names != self.wanted, list(self.wanted)
+        return changed
+
+
+def test_no_room_for_the_new_set_leaves_the_old_one(prefix, caplog):
+    crowd = Crowd()
+    telemetry = Telemetry(crowd, prefix, RING, 1.0)
+    telemetry.tick()
+    os.mkdir(f"/dev/shm/{prefix}-next.telemetry")  # nothing can be made beside the stream
+    try:
+        crowd.wanted = ["mem.MemFree", "disk.sdb.rd"]
+        for _ in range(3):
+            assert not telemetry.redescribe()
+            telemetry.tick()
+    finally:
+        os.rmdir(f"/dev/shm/{prefix}-next.telemetry")
+    window = telemetry.window(64)
+    assert [s.name for s in window.series] == ["cpu.busy", "mem.MemFree"]
+    assert window.values[:, 1].tolist() == [11, 20, 30, 40]  # the sampler's first column now
+    assert np.isnan(window.values[1:, 0]).all()
+    errors = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert f"{prefix}-next.telemetry" in errors[0]
+    assert telemetry.redescribe()  # nothing changed since, but there is room now
+    telemetry.tick()
+    window = telemetry.window(64)
+    assert [s.name for s in window.series] == ["mem.MemFree", "disk.sdb.rd"]
+    assert window.values[:, 0].tolist() == [11, 20, 30, 40, 50]
+    telemetry.retire()
+
+
+def test_a_set_that_comes_back_needs_no_new_stream(prefix):
+    crowd = Crowd()
+    telemetry = Telemetry(crowd, prefix, RING, 1.0)
+    reader = Stream(prefix, "telemetry")
+    os.mkdir(f"/dev/shm/{prefix}-next.telemetry")
+    try:
+        for wanted in (["mem.MemFree"], [], ["cpu.busy", "mem.MemFree"]):
+            crowd.wanted = wanted
+            assert not telemetry.redescribe()
+            telemetry.tick()
+    finally:
+        os.rmdir(f"/dev/shm/{prefix}-next.telemetry")
+    assert not telemetry.redescribe()
+    assert reader.state == "live"
+    assert telemetry.window(1).values.tolist() == [[30, 31]]
     telemetry.retire()

@@ -56,7 +56,9 @@ class Snapshot:
         self.redescribe()
 
     def redescribe(self) -> bool:
-        """Ask again what there is; True when the series changed (the next sample has GAP)."""
+        """Ask again what there is; True when the series changed.
+
+        Those that stay go on without a gap: it is the same counter before and after."""
         self._declared = [self._describe(i) for i in range(len(self._sources))]
         seen: set[str] = set()
         kept: list[Series] = []
@@ -70,7 +72,6 @@ class Snapshot:
         changed = tuple(kept) != self.series
         if changed:
             self.series = tuple(kept)
-            self._last_t_ns = None
         return changed
 
     def _describe(self, i: int) -> tuple[Series, ...]:
