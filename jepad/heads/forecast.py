@@ -25,10 +25,14 @@ class Output:
     z: Floats32  # [B, D]
     z_hat: Floats32  # [B, H, D]
     usable: NDArray[np.bool_]  # [B, C]: False = too few samples, persistence was given
+    #: [B, C, H, 3]: p10, p50, p90 of what the action changes, in the input's units; zeros = no
+    #: action; None = the graph knows none.
+    effect: NDArray[np.float64] | None = None
 
 
 def finish(prepared: Prepared, outputs: Mapping[str, NDArray[np.float32]]) -> Output:
-    """outputs: quantiles [B,C,H,3] in scales, p_rise logits [B,C,H], z [B,D], z_hat [B,H,D]."""
+    """outputs: quantiles [B,C,H,3] in scales, p_rise logits [B,C,H], z [B,D], z_hat [B,H,D], and
+    effect [B,C,H,3] in scales where the graph has it."""
     steps = np.sort(outputs["quantiles"].astype(np.float64), axis=-1)
     spoken = np.isfinite(steps).all((2, 3)) & prepared.usable
     steps = np.where(spoken[:, :, None, None], steps, 0.0)
@@ -41,4 +45,12 @@ def finish(prepared: Prepared, outputs: Mapping[str, NDArray[np.float32]]) -> Ou
         z=np.nan_to_num(outputs["z"]),
         z_hat=np.nan_to_num(outputs["z_hat"]),
         usable=spoken,
+        effect=_effect(prepared, outputs.get("effect")),
     )
+
+
+def _effect(prepared: Prepared, said: NDArray[np.float32] | None) -> NDArray[np.float64] | None:
+    if said is None:
+        return None
+    steps = np.sort(np.nan_to_num(said.astype(np.float64)), axis=-1)
+    return np.nan_to_num(steps * prepared.scale[..., None])

@@ -19,7 +19,8 @@ CONTEXT = 128
 HORIZONS = (1, 4, 16, 64)
 #: Samples from which the model may speak; a shorter context is the baseline's.
 SHORTEST = 16
-STATS, ANCHORS, INPUTS = 42, 14, 3
+STATS, ANCHORS, INPUTS = 42, 15, 3
+ACTION, EFFECTS = 24, 6
 _CLIP = 30.0
 
 Array = NDArray[np.floating]
@@ -29,7 +30,7 @@ Array = NDArray[np.floating]
 class Prepared:
     """The graph's inputs, and what `finish` needs to bring its outputs back."""
 
-    feeds: dict[str, Floats32]  # x, valid, stats, anchors, season
+    feeds: dict[str, Floats32]  # x, valid, stats, anchors, season, action, effects
     last: Array  # [B, C]
     scale: Array  # [B, C, H]: units of the outputs
     q97: Array  # [B, C]: the threshold p_rise is about
@@ -44,6 +45,8 @@ class _Filled:
     ok: NDArray[np.bool_]  # [N, T]
     last: Array  # [N]
     largest: Array  # [N]: largest magnitude, for rounding floors
+    step: Floats32  # [N, T - 1]: signed change from each sample to the next
+    whole: bool  # nothing is missing
 
 
 def prepare(values: Array, dt_s: Array, history: History | None = None) -> Prepared:
@@ -55,18 +58,21 @@ def prepare(values: Array, dt_s: Array, history: History | None = None) -> Prepa
     level, scale = _scales(filled, past[1])
     q97 = np.where(np.isfinite(past[2]), past[2] - filled.last, _quantile(ordered, 0.97))
     season = season_of(history, filled.last, level)
-    means = _means(filled.rel)
+    means, medians = _means(filled.rel), _medians(filled.rel)
     lag, score = period(filled.rel, level)
     dt = np.repeat(np.log10(np.maximum(dt_s, 1e-3)) / 4, channels)
     spread = (level, scale, q97, np.stack([score, dt], 1))
-    stats = _stats(filled, ordered, means, spread, past)
-    anchors = _anchors(filled, ordered, means, scale, (lag, season, past[0]))
-    feeds = {
+    stats = _stats(filled, ordered, (means, medians), spread, past)
+    anchors = _anchors(filled, ordered, (means, medians), scale, (lag, season, past[0], q97))
+    rows = len(stats)
+    feeds: dict[str, Array] = {
         "x": _inputs(filled, ordered, level, scale),
         "valid": filled.ok.astype(np.float32),
         "stats": stats,
         "anchors": anchors,
         "season": season.feed,
+        "action": np.zeros((rows, ACTION)),  # none: heads/action.py fills both in
+        "effects": np.zeros((rows, len(HORIZONS), EFFECTS)),
     }
     shaped = {
         k: np.ascontiguousarray(a.reshape(batch, channels, *a.shape[1:]), dtype=np.float32)
@@ -105,7 +111,7 @@ def _fill(values: Array) -> _Filled:
     values, ok = carried(values)
     last = values[:, -1]
     rel = (values - last[:, None]).astype(np.float32)
-    return _Filled(rel, ok, last, np.abs(values).max(1))
+    return _Filled(rel, ok, last, np.abs(values).max(1), rel[:, 1:] - rel[:, :-1], bool(ok.all()))
 
 
 def _past(history: History | None, rows: int) -> tuple[Array, Array, Array]:
@@ -117,17 +123,18 @@ def _past(history: History | None, rows: int) -> tuple[Array, Array, Array]:
 
 def _scales(f: _Filled, sd: Array) -> tuple[Floats32, Floats32]:
     """Mean |value - mean| [N], and mean |h-step difference| [N, H], both floored."""
-    count = np.maximum(f.ok.sum(1), 1)
-    mean = (f.rel * f.ok).sum(1) / count
-    spread = (np.abs(f.rel - mean[:, None]) * f.ok).sum(1) / count
-    floor = np.maximum(1e-6 * f.largest + 1e-12, 0.02 * np.nan_to_num(sd))
+    if f.whole:
+        spread = _mean(np.abs(f.rel - _mean(f.rel)[:, None]))
+    else:
+        count = np.maximum(f.ok.sum(1), 1)
+        mean = (f.rel * f.ok).sum(1) / count
+        spread = (np.abs(f.rel - mean[:, None]) * f.ok).sum(1) / count
+    floor = np.maximum(1e-6 * f.largest + 1e-12, 0.02 * np.where(np.isfinite(sd), sd, 0))
     level = np.maximum(spread, floor).astype(np.float32)
     out = np.empty((len(level), len(HORIZONS)), np.float32)
     before, step = np.zeros_like(level), 1
     for i, h in enumerate(HORIZONS):
-        both = f.ok[:, h:] & f.ok[:, :-h]
-        pairs = both.sum(1)
-        moved = (np.abs(f.rel[:, h:] - f.rel[:, :-h]) * both).sum(1) / np.maximum(pairs, 1)
+        moved, pairs = _moved(f, h)
         # Too few pairs at this distance: as a random walk from the shorter one.
         before = np.where(pairs >= 4, moved, before * np.sqrt(h / step))
         step = h
@@ -135,18 +142,38 @@ def _scales(f: _Filled, sd: Array) -> tuple[Floats32, Floats32]:
     return level, out
 
 
+def _moved(f: _Filled, h: int) -> tuple[Array, Array]:
+    """Mean |h-step difference| and the number of its pairs, [N] each."""
+    moved = np.abs(f.rel[:, h:] - f.rel[:, :-h])
+    if f.whole:
+        return _mean(moved), np.full(len(moved), moved.shape[1])
+    both = f.ok[:, h:] & f.ok[:, :-h]
+    pairs = both.sum(1)
+    return (moved * both).sum(1) / np.maximum(pairs, 1), pairs
+
+
+def _mean(a: Array | NDArray[np.bool_]) -> Array:
+    """Over axis 1; half the time of ndarray.mean on rows this short."""
+    out: Array = np.add.reduce(a, axis=1) * np.float32(1 / a.shape[1])
+    return out
+
+
 def _quantile(ordered: Floats32, q: float) -> Floats32:
     out: Floats32 = ordered[:, round(q * (ordered.shape[1] - 1))]
     return out
 
 
-def _means(rel: Floats32) -> dict[int, Floats32]:
-    return {k: np.asarray(rel[:, -k:].mean(1)) for k in (2, 4, 8, 16, 32, 64, 128)}
+def _means(rel: Floats32) -> dict[int, Array]:
+    total = np.cumsum(rel[:, ::-1], axis=1, dtype=np.float64)
+    return {k: (total[:, k - 1] / k).astype(np.float32) for k in (2, 4, 8, 16, 32, 64, 128)}
 
 
-def _median(rel: Floats32, k: int) -> Floats32:
-    ordered = np.sort(rel[:, -k:], axis=1)
-    return np.asarray((ordered[:, k // 2 - 1] + ordered[:, k // 2]) / 2)
+def _medians(rel: Floats32) -> dict[int, Array]:
+    out: dict[int, Array] = {}
+    for k in (4, 8, 16, 32, 64):
+        ordered = np.sort(rel[:, -k:], axis=1)
+        out[k] = np.asarray((ordered[:, k // 2 - 1] + ordered[:, k // 2]) / 2)
+    return out
 
 
 def period(rel: Array, level: Array) -> tuple[NDArray[np.int64], Floats32]:
@@ -170,47 +197,49 @@ def _inputs(f: _Filled, ordered: Floats32, level: Floats32, scale: Floats32) -> 
     out[..., 0] = np.arcsinh((f.rel - middle[:, None]) / level[:, None])
     out[..., 1] = np.arcsinh(f.rel / scale[:, 1:2])
     out[:, 0, 2] = 0
-    out[:, 1:, 2] = np.arcsinh((f.rel[:, 1:] - f.rel[:, :-1]) / scale[:, :1])
-    out *= f.ok[..., None]
+    out[:, 1:, 2] = np.arcsinh(f.step / scale[:, :1])
+    if not f.whole:
+        out *= f.ok[..., None]
     return out
 
 
 def _stats(
     f: _Filled,
     ordered: Floats32,
-    means: dict[int, Floats32],
+    middles: tuple[dict[int, Array], dict[int, Array]],
     spread: tuple[Floats32, Floats32, Array, Array],
     past: tuple[Array, Array, Array],
 ) -> Floats32:
     """What a window is like beside itself and beside its channel's past: [N, STATS]."""
     level, scale, q97, extra = spread
+    means, medians = middles
     mean, sd, _ = past
-    step = np.abs(np.diff(f.rel, axis=1))
+    step = np.abs(f.step)
     known = np.isfinite(mean) & np.isfinite(sd)
     deviation = np.where(known, np.maximum(sd, 1e-12), level)
     distances = [
         *(means[k] for k in sorted(means)),
-        *(_median(f.rel, k) for k in (4, 8, 16, 32, 64)),
+        *(medians[k] for k in sorted(medians)),
         *(_quantile(ordered, q) for q in (0, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1)),
         q97,
         f.last,  # distance from zero: most metrics are bounded there
         *(f.rel[:, -1 - k] for k in (1, 2, 3, 4)),
     ]
-    signs = np.diff(f.rel, axis=1) / scale[:, :1]
-    turns = (signs[:, 1:] * signs[:, :-1]).mean(1) / ((signs**2).mean(1) + 1e-6)
+    signs = f.step / scale[:, :1]
+    turns = _mean(signs[:, 1:] * signs[:, :-1]) / (_mean(signs * signs) + 1e-6)
     ratios = [
         *(scale[:, i] / level for i in range(len(HORIZONS))),
-        step[:, -8:].mean(1) / scale[:, 0] + 1e-3,
-        step[:, -32:].mean(1) / scale[:, 0] + 1e-3,
+        _mean(step[:, -8:]) / scale[:, 0] + 1e-3,
+        _mean(step[:, -32:]) / scale[:, 0] + 1e-3,
         np.where(known, level / deviation, 1),
     ]
     others = [
-        (step == 0).mean(1),
-        (step[:, -4:] == 0).mean(1),
+        _mean(step == 0),
+        _mean(step[:, -4:] == 0),
         turns,
-        f.ok.mean(1),
+        _mean(f.ok),
         known,
-        np.arcsinh(np.where(known, (f.last - np.nan_to_num(mean)) / deviation, 0)),
+        np.arcsinh(np.where(known, f.last - mean, 0) / deviation),
     ]
     columns = [
         np.arcsinh(np.stack(distances, 1) / level[:, None]),
@@ -219,18 +248,20 @@ def _stats(
         extra,
     ]
     table = np.clip(np.concatenate(columns, 1), -12, 12)
-    return np.asarray(np.nan_to_num(table), np.float32)
+    return np.where(np.isfinite(table), table, 0).astype(np.float32)
 
 
 def _anchors(
     f: _Filled,
     ordered: Floats32,
-    means: dict[int, Floats32],
+    middles: tuple[dict[int, Array], dict[int, Array]],
     scale: Floats32,
-    seasonal: tuple[NDArray[np.int64], Season, Array],
+    known: tuple[NDArray[np.int64], Season, Array, Array],
 ) -> Floats32:
-    """Plain guesses for each horizon, relative to the last value, in its scale: [N, H, K]."""
-    lag, season, past_mean = seasonal
+    """Plain guesses for each horizon, relative to the last value, in its scale, and the threshold
+    of p_rise: [N, H, K]."""
+    lag, season, past_mean, q97 = known
+    means, medians = middles
     steps = np.asarray(HORIZONS)
     back = CONTEXT - 1 + steps - lag[:, None] * -(-steps // lag[:, None])  # [N, H]
     slope = (means[4] - means[32]) / 14  # centres of the last 4 and the last 32 are 14 apart
@@ -244,7 +275,7 @@ def _anchors(
                 means[16],
                 means[64],
                 means[128],
-                _median(f.rel, 16),
+                medians[16],
                 (ordered[:, 63] + ordered[:, 64]) / 2,
                 historic,
             )
@@ -253,6 +284,8 @@ def _anchors(
         slope[:, None] * steps,
         long_slope[:, None] * steps,
         *season.guesses,
+        np.broadcast_to(q97[:, None], back.shape),
     ]
     out = np.stack(guesses, 2) / scale[:, :, None]
-    return np.clip(np.nan_to_num(out), -_CLIP, _CLIP).astype(np.float32)
+    out[~np.isfinite(out)] = 0
+    return np.clip(out, -_CLIP, _CLIP).astype(np.float32)

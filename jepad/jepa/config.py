@@ -13,16 +13,18 @@ class Shape:
     """Sizes of the network; every constructor takes this and nothing else."""
 
     context: int = 128
-    patch: int = 16
+    patch: int = 32
     inputs: int = 3  # values a sample
     stats: int = 42
-    anchors: int = 14
+    anchors: int = 15  # the last is the threshold of p_rise
     season: int = 58
-    action: int = 8
+    action: int = 24
+    effects: int = 6  # plain guesses for what an action changes
     horizons: tuple[int, ...] = (1, 4, 16, 64)
     width: int = 128
     heads: int = 4
     mlp_ratio: int = 2
+    head: int = 64  # hidden width of the event and effect heads
     time_blocks: int = 2
     predictor_blocks: int = 2
 
@@ -36,7 +38,7 @@ class Shape:
 class Schedule:
     """How a model is trained."""
 
-    steps: int = 6000
+    steps: int = 5000
     warmup: int = 200
     peak: float = 1e-3  # learning rate
     decay: float = 0.02  # weight decay
@@ -44,7 +46,7 @@ class Schedule:
     #: encoder that ships speaks the latents its predictor learned.
     momentum: float = 0.996
     latent: float = 2.0  # weight of the latent loss
-    event: float = 0.1  # weight of the event loss
+    event: float = 0.3  # weight of the event loss
     clip: float = 1.0
     seed: int = 0
     bfloat16: bool = True

@@ -29,7 +29,8 @@ class ContextEncoder(nn.Module):
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
 
     def forward(self, x: Tensor, valid: Tensor, stats: Tensor) -> Tensor:
-        """x [B,C,T,I], valid [B,C,T], stats [B,C,S] -> tokens [B*C, 1 + patches, D]."""
+        """x [B,C,T,I], valid [B,C,T], stats [B,C,S] -> [B*C, 2, D]: each channel's summary and
+        its newest patch."""
         b, c = x.shape[0], x.shape[1]
         s = self.shape
         tokens = self.tokens(
@@ -41,8 +42,9 @@ class ContextEncoder(nn.Module):
         seen = torch.cat([torch.ones_like(seen[:, :1]), seen], 1)
         past = ((1 - seen) * HIDE)[:, None, None]
         absent = ((1 - valid.amax(-1)) * HIDE)[:, None, None]
-        for time, channel in zip(self.blocks, self.channel_blocks, strict=True):
-            tokens = time(tokens, past)
+        last = len(self.blocks) - 1
+        for i, (time, channel) in enumerate(zip(self.blocks, self.channel_blocks, strict=True)):
+            tokens = time(tokens, past, (0, s.patches) if i == last else None)
             summary = channel(tokens[:, 0].reshape(b, c, s.width), absent)
             tokens = torch.cat([summary.reshape(-1, 1, s.width), tokens[:, 1:]], 1)
         out: Tensor = self.norm(tokens)

@@ -1,21 +1,28 @@
 """One training step, its schedule, and a state that can be saved and taken up again.
 
-Owns: optimiser, EMA momentum, learning rate, checkpoints. Does not know: where batches come from.
+Owns: optimiser, EMA momentum, learning rate, what is saved. Does not know: where batches come from.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from typing import NamedTuple
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from jepad.errors import ModelError, SettingError
+from jepad.jepa import checkpoint
 from jepad.jepa.config import Schedule, Shape
 from jepad.jepa.encoder import TargetEncoder
 from jepad.jepa.losses import event_loss, latent_loss, quantile_loss
 from jepad.jepa.world import Feeds, WorldModel
+
+#: What a checkpoint holds.
+_STATE = frozenset(
+    ("model", "target", "optimiser", "random", "step", "shape", "schedule", "beside")
+)
 
 
 class Batch(NamedTuple):
@@ -72,10 +79,10 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.schedule.bfloat16):
             target = self.target(*batch.later[:3])
             out = self.model(batch.feeds)
-        predicted = out.z_hat[:, :, batch.horizon].reshape(target.shape)
+        predicted = out.z_hat[:, :, batch.horizon]
         return {
             "quantile": quantile_loss(out.quantiles, batch.actual, batch.weight),
-            "latent": latent_loss(predicted, target),
+            "latent": latent_loss(predicted, target.reshape(predicted.shape)),
             "event": event_loss(out.p_rise, batch.rises, batch.known),
         }
 
@@ -85,17 +92,41 @@ class Trainer:
             "model": self.model.state_dict(),
             "target": self.target.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "random": torch.get_rng_state(),
             "step": self.step,
+            "shape": asdict(self.model.shape),
+            "schedule": asdict(self.schedule),
             "beside": beside,
         }
-        torch.save(state, f"{path}.part")
-        os.replace(f"{path}.part", path)
+        checkpoint.write(path, state)
 
     def restore(self, path: str) -> str:
-        """Go on from `save`'s file; returns its `beside`."""
-        state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.target.load_state_dict(state["target"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        """Go on from `save`'s file as if never stopped; returns its `beside`.
+
+        SettingError names what was asked for otherwise than in the file.
+        """
+        state = checkpoint.read(path, _STATE)
+        self._same(path, state)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.target.load_state_dict(state["target"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError, KeyError) as e:
+            raise ModelError(
+                f"{path}: weights of another network than this release trains; "
+                "start again without --resume"
+            ) from e
+        torch.set_rng_state(state["random"])
         self.step = int(state["step"])
         return str(state["beside"])
+
+    def _same(self, path: str, state: dict[str, Any]) -> None:
+        wanted = asdict(self.model.shape) | asdict(self.schedule)
+        there = state["shape"] | state["schedule"]
+        other = [k for k in sorted(wanted | there) if wanted.get(k) != there.get(k)]
+        if other:
+            was = ", ".join(f"{k} {there.get(k)} (asked: {wanted.get(k)})" for k in other)
+            raise SettingError(
+                f"{path}: of a training with {was}; ask for the same, or start again "
+                "without --resume or in another --out"
+            )

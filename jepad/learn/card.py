@@ -28,10 +28,12 @@ from jepad.models.store import CARD, GRAPH
 _WINDOWS = 120
 LIMITS = (
     "Trained mostly on public 1-minute and 5-minute telemetry of servers; at 1 s it has seen one "
-    "host, one guest, one laptop and power meters. No claim at 1 s rests on the public sets alone.",
+    "host, one guest, one laptop, power meters and the gym's load on one machine. No claim at 1 s "
+    "rests on the public sets alone.",
     "Held-out figures are of the same collections as the training hosts, later in time.",
     "Channels are read without names or units; it knows no causes.",
-    "The action token was trained with zeros only: it answers no what-if.",
+    "Effects of actions were learned in small control groups and small guests, up to 64 s ahead; "
+    "of power profiles and of anything else not in the gym it knows nothing.",
     "p_rise is about the channel's own recent q97, no absolute danger.",
     f"Silent below {SHORTEST} samples of context; the season token needs a day of history.",
 )

@@ -21,7 +21,11 @@ TRAIN_SHARE = 0.75
 #: Recordings of this very project end earlier: their last third validates.
 OWN_SHARE = 2 / 3
 OWN = ("host_1hz", "host_10hz", "vm_memstall")
+#: A gym's episodes are split by seed, in its manifest; all the time of one trains.
+GYM = ("gym_native", "gym_guest")
 CHECKPOINTS = 32
+#: Samples of which a trace is cut by time too, and fewest of which one is worth reading.
+_LONG, _BRIEF = 192, 28
 _HELD_EVERY, _HELD_AT = 5, 2
 
 
@@ -44,21 +48,30 @@ class Cut:
         """Samples."""
         return len(self.values)
 
+    @property
+    def brief(self) -> bool:
+        """Too short for a whole window."""
+        return len(self.values) < _LONG
+
 
 def held_out(traces: Iterable[Trace]) -> frozenset[str]:
     """Hosts that never train: of each source's sorted hosts every fifth, from the third on.
 
-    Recordings of this project are one host each and are split by time instead.
+    Recordings of this project are one host each and are split by time instead; a gym says itself
+    which of its episodes are held out.
     """
     hosts: dict[str, set[str]] = {}
+    held = set()
     for trace in traces:
         hosts.setdefault(trace.source, set()).add(trace.key)
-    return frozenset(
+        held |= {trace.key} if trace.held else set()
+    by_rule = {
         key
         for source, keys in hosts.items()
-        if source not in OWN
+        if source not in OWN + GYM
         for key in sorted(keys)[_HELD_AT::_HELD_EVERY]
-    )
+    }
+    return frozenset(held | by_rule)
 
 
 def decimated(trace: Trace, pace: int, mean: bool) -> Trace:
@@ -71,11 +84,20 @@ def decimated(trace: Trace, pace: int, mean: bool) -> Trace:
 
 def cut(trace: Trace, share: float | None = None) -> Cut | None:
     """Measure a trace; None when it is too short or nothing in it moves."""
-    share = (OWN_SHARE if trace.source in OWN else TRAIN_SHARE) if share is None else share
+    share = _share(trace) if share is None else share
     total = len(trace.values)
     end = int(total * share)
-    if total < 192 or end < 128:
-        return None
+    return _measured(trace, end) if total >= _LONG and end >= 128 else None
+
+
+def brief(trace: Trace) -> Cut | None:
+    """As `cut`, of a series too short for that: all its time trains, hosts alone split it."""
+    total = len(trace.values)
+    return _measured(trace, total) if _BRIEF <= total < _LONG else None
+
+
+def _measured(trace: Trace, end: int) -> Cut | None:
+    total = len(trace.values)
     head = trace.values[:end]
     moves = np.nan_to_num(np.abs(np.diff(head, axis=0))) > 0
     channels = np.flatnonzero(moves.mean(0) > 0.003)
@@ -97,6 +119,13 @@ def cut(trace: Trace, share: float | None = None) -> Cut | None:
     )
 
 
+def _share(trace: Trace) -> float:
+    """Of the trace's time that training may see, were it to train."""
+    if trace.source in GYM and not trace.held:
+        return 1.0
+    return OWN_SHARE if trace.source in OWN else TRAIN_SHARE
+
+
 def _best(values: Floats32, day: int) -> Floats32:
     """Of persistence, the mean of 16 and yesterday: the smallest mean error, by horizon."""
     out = np.empty((values.shape[1], len(HORIZONS)), np.float32)
@@ -104,6 +133,9 @@ def _best(values: Floats32, day: int) -> Floats32:
     total = np.cumsum(clean, axis=0, dtype=np.float64)
     mean = ((total[16:] - total[:-16]) / 16).astype(np.float32)  # mean[i] ends at i + 16
     for i, h in enumerate(HORIZONS):
+        if len(values) < h + 8:  # a brief one: as at the horizon before
+            out[:, i] = out[:, i - 1]
+            continue
         errors = [np.abs(values[h:] - values[:-h])]
         persistence = np.nanmean(errors[0], axis=0)
         if len(values) > 16 + h:

@@ -26,7 +26,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as in engine/onnx.py: before it loa
 import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-OUTPUTS = ("quantiles", "p_rise", "z", "z_hat")
+OUTPUTS = ("quantiles", "p_rise", "z", "z_hat", "effect")
 Arrays = dict[str, NDArray[np.float32]]
 
 
@@ -75,7 +75,7 @@ def to_onnx(graph: Exported, example: Feeds, path: str) -> None:
             path,
             input_names=list(Feeds._fields),
             output_names=list(OUTPUTS),
-            dynamic_shapes={name: free for name in Feeds._fields},
+            dynamic_shapes=(tuple(free for _ in Feeds._fields),),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -87,7 +87,7 @@ def quantise(whole: str, small: str, width: int) -> None:
 
     Embeddings and read-out stay in fp32: they are small, and their inputs have wild ranges.
     """
-    model = onnx.load(whole)
+    model = onnx.load(_folded(whole))
     # The exporter's shape notes go stale when weights are transposed for quantisation.
     del model.graph.value_info[:]
     weights = {i.name for i in model.graph.initializer if len(i.dims) == 2 and min(i.dims) >= width}
@@ -98,8 +98,24 @@ def quantise(whole: str, small: str, width: int) -> None:
         per_channel=True,
         weight_type=QuantType.QInt8,
         nodes_to_quantize=[n.name for n in nodes],
-        extra_options={"MatMulConstBOnly": True},
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
     )
+
+
+def _folded(whole: str) -> str:
+    """The graph with everything constant worked out, so that sliced weights are weights too."""
+    options = _options(1)
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = f"{whole}.folded"
+    onnxruntime.InferenceSession(whole, options, ["CPUExecutionProvider"])
+    return f"{whole}.folded"
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return options
 
 
 def infer(path: str, feeds: Mapping[str, NDArray[np.float32]], threads: int = 1) -> Arrays:
@@ -111,10 +127,7 @@ class session:
     """A graph, ready to run."""
 
     def __init__(self, path: str, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self._run = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+        self._run = onnxruntime.InferenceSession(path, _options(threads), ["CPUExecutionProvider"])
 
     def __call__(self, feeds: Mapping[str, NDArray[np.float32]]) -> Arrays:
         """Feeds by name to outputs by name."""

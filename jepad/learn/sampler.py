@@ -9,15 +9,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jepad.heads.prepare import CONTEXT, HORIZONS
+from jepad.heads.prepare import CONTEXT, HORIZONS, SHORTEST
 from jepad.learn.augment import disturbed
 from jepad.learn.corpus import Cut
 from jepad.learn.windows import REACH, Windows, gather
 
 #: How often each kind of source is drawn; what is not named shares `OTHER`.
-SHARES = {"smd": 0.38, "asd": 0.13, "jumpstarter2": 0.09, "jumpstarter3": 0.09,
-          "host_1hz": 0.07, "host_10hz": 0.05, "vm_memstall": 0.05}  # fmt: skip
+SHARES = {"smd": 0.28, "asd": 0.10, "jumpstarter2": 0.08, "jumpstarter3": 0.08,
+          "host_1hz": 0.09, "host_10hz": 0.08, "vm_memstall": 0.07,
+          "gym_native": 0.09, "gym_guest": 0.06, "sbc_bench": 0.05}  # fmt: skip
 SINGLE, OTHER = 0.05, 0.09
+#: How often each horizon's latent is learned: one step ahead it hardly moves.
+LATENT_SHARES = (0.1, 0.2, 0.3, 0.4)
 ROWS = 512  # channel windows a batch
 
 
@@ -63,9 +66,19 @@ class Sampler:
             pick = 0 if rng.random() < 0.6 else int(rng.integers(len(of_host)))
             if of_host[pick].values.shape[1] >= wide:
                 cuts.append(of_host[pick])
-        at = [int(rng.integers(min(CONTEXT, c.end - 66), c.end - REACH)) for c in cuts]
+        at = [int(rng.integers(*_span(c))) for c in cuts]
         channels = [rng.permutation(c.values.shape[1])[:wide] for c in cuts]
-        return disturbed(gather(cuts, at, channels), rng), int(rng.integers(len(HORIZONS)))
+        horizon = int(rng.choice(len(HORIZONS), p=LATENT_SHARES))
+        if any(c.brief for c in cuts):
+            horizon = min(horizon, 1)
+        return disturbed(gather(cuts, at, channels), rng), horizon
+
+
+def _span(c: Cut) -> tuple[int, int]:
+    """Where the newest known sample of a window may lie."""
+    if c.brief:
+        return SHORTEST, c.end - HORIZONS[1]
+    return min(CONTEXT, c.end - 66), c.end - REACH
 
 
 def _group(c: Cut) -> str:

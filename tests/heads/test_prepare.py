@@ -119,7 +119,7 @@ def test_yesterday_is_read_at_the_horizon():
     past.days[:] = values[0, 0, -1]
     past.days[0, 0, 0, BEFORE - 1 + 16] += 3.0  # yesterday, 16 steps from now
     prepared = prepare(values, np.ones(1), past)
-    yesterday = prepared.feeds["anchors"][0, 0, :, -4] * prepared.scale[0, 0]
+    yesterday = prepared.feeds["anchors"][0, 0, :, -5] * prepared.scale[0, 0]
     np.testing.assert_allclose(yesterday, [0, 0, 3.0, 0], atol=1e-4)
 
 

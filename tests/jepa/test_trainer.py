@@ -1,7 +1,9 @@
 """Training moves, can be interrupted, and the losses say what they should."""
 
+import pytest
 import torch
 
+from jepad.errors import ModelError, SettingError
 from jepad.heads.prepare import CONTEXT
 from jepad.jepa.config import Schedule, Shape
 from jepad.jepa.losses import event_loss, latent_loss, quantile_loss
@@ -39,7 +41,8 @@ def test_resume_equals_uninterrupted(tmp_path):
     for i in range(3):
         first.learn(batch(i))
     first.save(str(tmp_path / "c.pt"), beside="mine")
-    second = Trainer(SMALL, Schedule(steps=6, seed=9))
+    second = Trainer(SMALL, Schedule(steps=6))
+    torch.manual_seed(9)
     assert second.restore(str(tmp_path / "c.pt")) == "mine"
     for i in range(3, 6):
         second.learn(batch(i))
@@ -48,6 +51,34 @@ def test_resume_equals_uninterrupted(tmp_path):
         assert torch.equal(p, q)
     for p, q in zip(whole.target.parameters(), second.target.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+def test_random_numbers_go_on_where_they_were(tmp_path):
+    trainer = Trainer(SMALL, Schedule())
+    trainer.save(str(tmp_path / "c.pt"))
+    drawn = torch.rand(3)
+    torch.manual_seed(9)
+    trainer.restore(str(tmp_path / "c.pt"))
+    assert torch.equal(torch.rand(3), drawn)
+
+
+def test_a_checkpoint_of_another_schedule_is_refused(tmp_path):
+    Trainer(SMALL, Schedule(peak=0.5)).save(str(tmp_path / "c.pt"))
+    with pytest.raises(SettingError, match=r"peak 0\.5 .asked: 0\.001"):
+        Trainer(SMALL, Schedule()).restore(str(tmp_path / "c.pt"))
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    trainer = Trainer(SMALL, Schedule())
+    trainer.model.other = torch.nn.Linear(2, 2)
+    trainer.save(str(tmp_path / "c.pt"))
+    with pytest.raises(ModelError, match="another network"):
+        Trainer(SMALL, Schedule()).restore(str(tmp_path / "c.pt"))
+
+
+def test_what_cannot_be_written_is_said():
+    with pytest.raises(ModelError, match="can't save"):
+        Trainer(SMALL, Schedule()).save("/dev/full/c.pt")
 
 
 def test_the_rate_warms_up_and_fades():

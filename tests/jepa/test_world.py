@@ -21,7 +21,17 @@ def feeds(b=2, c=3, shape=SMALL):
         torch.randn(b, c, shape.stats),
         torch.randn(b, c, len(shape.horizons), shape.anchors),
         torch.randn(b, c, shape.season),
+        torch.zeros(b, c, shape.action),
+        torch.zeros(b, c, len(shape.horizons), shape.effects),
     )
+
+
+def acted(f, channel=0):
+    """The same with an action on one channel of the first host, and a guess for its effect."""
+    action, effects = f.action.clone(), f.effects.clone()
+    action[0, channel, 2] = 1.0
+    effects[0, channel, :, 1] = -50.0
+    return f._replace(action=action, effects=effects)
 
 
 @pytest.fixture
@@ -37,21 +47,23 @@ def test_shapes_for_any_batch_and_channels(model, b, c):
     assert out.p_rise.shape == (b, c, 4)
     assert out.z.shape == (b, c, 32)
     assert out.z_hat.shape == (b, c, 4, 32)
+    assert out.effect.shape == (b, c, 4, 3)
 
 
 def test_exported_shapes_and_mean_over_seen_channels(model):
     f = feeds(2, 3)
     f.valid[:, 2] = 0
-    quantiles, p_rise, z, z_hat = Exported(model)(*f)
+    quantiles, p_rise, z, z_hat, effect = Exported(model)(*f)
     assert quantiles.shape == (2, 3, 4, 3)
     assert p_rise.shape == (2, 3, 4)
     assert z_hat.shape == (2, 4, 32)
+    assert effect.shape == (2, 3, 4, 3)
     torch.testing.assert_close(z, model(f).z[:, :2].mean(1))
 
 
 def test_trust_draws_the_exported_prediction_to_the_present(model):
     model.trust.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0]))
-    _, _, z, z_hat = Exported(model)(*feeds())
+    _, _, z, z_hat, _ = Exported(model)(*feeds())
     torch.testing.assert_close(z_hat[:, 0], z)
     torch.testing.assert_close(z_hat[:, 3], model(feeds()).z_hat[:, :, 3].mean(1))
 
@@ -94,13 +106,32 @@ def test_the_season_reaches_the_forecast_but_not_the_embedding(model):
     assert not torch.allclose(after.quantiles, before.quantiles)
 
 
-def test_an_action_has_its_place_and_zeros_are_none(model):
+def test_no_action_is_no_effect(model):
+    assert (model(feeds()).effect == 0).all()
+
+
+def test_an_action_moves_what_it_names_and_leaves_the_rest(model):
+    plain, out = model(feeds()), model(acted(feeds()))
+    torch.testing.assert_close(out.quantiles, plain.quantiles)  # these are of doing nothing
+    torch.testing.assert_close(out.z, plain.z)
+    assert (out.effect[0, 0] != 0).all()
+    assert (out.effect[0, 1:] == 0).all()
+    assert (out.effect[1] == 0).all()
+    assert not torch.allclose(out.z_hat[0, 0], plain.z_hat[0, 0])
+    torch.testing.assert_close(out.z_hat[0, 1:], plain.z_hat[0, 1:])
+    assert (out.effect[..., 0] <= out.effect[..., 1]).all()
+    assert (out.effect[..., 1] <= out.effect[..., 2]).all()
+
+
+def test_the_threshold_moves_the_chance_to_rise_and_no_quantile(model):
     f = feeds()
-    plain = model(f)
-    torch.testing.assert_close(model(f, torch.zeros(2, SMALL.action)).z_hat, plain.z_hat)
-    acted = model(f, torch.ones(2, SMALL.action))
-    assert not torch.allclose(acted.z_hat, plain.z_hat)
-    torch.testing.assert_close(acted.z, plain.z)
+    far = f.anchors.clone()
+    far[..., -1] += 30
+    plain, out = model(f), model(f._replace(anchors=far))
+    assert not torch.allclose(out.p_rise, plain.p_rise)
+    steps, _ = model.readout(torch.zeros(6, 4, 32), far.reshape(6, 4, -1))
+    same, _ = model.readout(torch.zeros(6, 4, 32), f.anchors.reshape(6, 4, -1))
+    torch.testing.assert_close(steps, same)
 
 
 def test_channels_have_no_order(model):
@@ -135,6 +166,12 @@ def test_one_block_hides_keys():
     hidden = torch.zeros(2, 1, 1, 6)
     hidden[..., 4:] = -1e4
     torch.testing.assert_close(block(x, hidden)[:, :4], block(x[:, :4]), atol=1e-5, rtol=1e-4)
+
+
+def test_tokens_that_nobody_reads_need_no_work():
+    block = Block(SMALL).eval()
+    x = torch.randn(2, 6, 32)
+    torch.testing.assert_close(block(x, keep=(0, 5)), block(x)[:, [0, 5]], atol=1e-5, rtol=1e-4)
 
 
 def test_parameter_names_are_those_of_vjepa():
