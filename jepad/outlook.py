@@ -14,7 +14,7 @@ import numpy as np
 from jepad.engine.bounds import ceilings, floors, sane
 from jepad.engine.channels import choose
 from jepad.errors import Lapped, NotFound, RingError
-from jepad.heads.baseline import baseline
+from jepad.heads.since import baselines
 from jepad.records import Floats, Forecast, Series, Window
 from jepad.ring.layout import bits_float
 from jepad.ring.stream import Frame, Stream
@@ -105,7 +105,7 @@ class Outlook:
         picks = choose(window.series, self._patterns)
         chosen = tuple(series[i] for i in picks)
         seen = values[(len(values) - 1) % self.stride :: self.stride, picks].T
-        quantiles, p_rise = baseline(seen, self._step_s, STEPS)
+        quantiles, p_rise = baselines(seen, self._step_s, STEPS)
         quantiles = sane(quantiles, floors(chosen, seen), ceilings(chosen, window.series))
         return Forecast(
             source_n=window.last_n,
@@ -145,7 +145,7 @@ class Coverage:
     def _score(self, past: Forecast, h: int, now: dict[str, float]) -> None:
         for row, series in zip(past.quantiles[:, h], past.series, strict=True):
             value = now.get(series.name, float("nan"))
-            if np.isfinite(value):
+            if np.isfinite(value) and np.isfinite(row).all():
                 held = float(row[0] <= value <= row[2])
                 before = self._share.get(series.name, held)
                 self._share[series.name] = self._memory * before + (1 - self._memory) * held

@@ -17,8 +17,12 @@ import numpy as np
 
 from jepad.engine.client import EngineClient
 from jepad.errors import NotFound, NotReady, RingError, SettingError
-from jepad.outlook import Outlook
+from jepad.heads import action
+from jepad.heads.prepare import CONTEXT
+from jepad.outlook import LEAST, Outlook
+from jepad.policy import question
 from jepad.policy.alerts import Alert, Alerts
+from jepad.policy.question import Question
 from jepad.records import Floats32, Forecast, Risk, part_of
 from jepad.ring.stream import Stream, listing, open_fd
 from jepad.telemetry import Telemetry
@@ -117,6 +121,7 @@ class Service:
                 "series": len(parts.telemetry.series),
                 "forecast_series": len(forecast.series) if forecast else 0,
                 "horizons_s": list(forecast.horizons_s) if forecast else [],
+                "units": action.groups([s.name for s in parts.telemetry.series]),
                 "sources": [
                     {
                         "name": s.name,
@@ -220,7 +225,7 @@ class Service:
             raise SettingError(f"unknown option {min(options)!r}; Predict takes none yet")
         forecast = self._forecast()
         h = _horizon(forecast, horizon_us)
-        picks = _matching(forecast, domain)
+        picks = self._spoken(forecast, _matching(forecast, domain), h)
         names = [forecast.series[c].name for c in picks]
         rows = forecast.quantiles[picks, h].astype(float)
         return {
@@ -237,11 +242,28 @@ class Service:
             "source_n": forecast.source_n,
         }
 
+    async def predict_action(self, asked: Question) -> dict[str, object]:
+        """What would become of a domain if something were done, beside what will be if nothing is.
+
+        Asks the model; does nothing."""
+        parts, forecast = self._parts, self._forecast()
+        engine = self._engine()
+        stride = parts.outlook.stride
+        window = parts.telemetry.window(CONTEXT * stride + 1)
+        samples = question.sampled(window, stride, forecast.horizons_s[0])
+        patterns = DOMAINS.get(asked.domain, (asked.domain,))
+        usual = [s.name for s in forecast.series]
+        put = question.put(asked, samples, usual, patterns)
+        told = await engine.foresee(put.samples.values, put.names, put.samples.step_s, put.acts)
+        return question.answer(put, told, samples.series) | {
+            "confidence": parts.outlook.confidence([put.names[i] for i in put.picks]),
+            "age_usec": max(0, time.monotonic_ns() - int(window.t_ns[-1])) // 1000,
+            "source_n": window.last_n,
+        }
+
     async def embed(self, array: np.ndarray, series: list[str], dt_s: float) -> Floats32:
         """Embeddings [1+H, D] of a telemetry window [T, C] of rates and gauges."""
-        if self._parts.engine is None:
-            raise NotReady("no engine runs here. Start it: systemctl start jepad-engine@cpu")
-        return await self._parts.engine.embed(array, series, dt_s)
+        return await self._engine().embed(array, series, dt_s)
 
     def world_state(self) -> dict[str, object]:
         """The machine in a few words: where its embedding is, surprise, risks."""
@@ -271,6 +293,7 @@ class Service:
             (s.name, s.unit, int(h * 1e6), *_three(rows[c][i]))
             for c, s in enumerate(forecast.series)
             for i, h in enumerate(forecast.horizons_s)
+            if np.isfinite(forecast.quantiles[c, i]).all()
         ]
 
     def subscribe(
@@ -282,6 +305,24 @@ class Service:
     async def reload(self) -> None:
         """Read the settings again."""
         await self._parts.reload()
+
+    def _spoken(self, forecast: Forecast, picks: list[int], h: int) -> list[int]:
+        """Those that there is a forecast of; NotReady says of the others why there is none."""
+        spoken = [c for c in picks if np.isfinite(forecast.quantiles[c, h]).all()]
+        if spoken:
+            return spoken
+        window = self._parts.telemetry.window(CONTEXT * self._parts.outlook.stride)
+        seen = {s.name: np.isfinite(window.values[:, i]).sum() for i, s in enumerate(window.series)}
+        name = forecast.series[picks[0]].name
+        count = seen.get(name, 0)
+        had = f"{count} samples lately, {LEAST} are needed" if count else "no samples"
+        others = f"; nor have {len(picks) - 1} others" if len(picks) > 1 else ""
+        raise NotReady(f"no forecast: {name} has {had}{others}")
+
+    def _engine(self) -> EngineClient:
+        if self._parts.engine is None:
+            raise NotReady("no engine runs here. Start it: systemctl start jepad-engine@cpu")
+        return self._parts.engine
 
     def _forecast(self) -> Forecast:
         forecast = self._parts.outlook.latest

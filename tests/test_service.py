@@ -3,15 +3,18 @@
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jepad import config
-from jepad.errors import NotFound, NotReady, RingError, SettingError
+from jepad.engine.client import EngineClient
+from jepad.errors import EngineError, NotFound, NotReady, RingError, SettingError
 from jepad.outlook import Outlook
 from jepad.policy.alerts import Alerts
+from jepad.policy.question import Question, Step
 from jepad.records import Risk, Sample, Series, SourceState
 from jepad.service import Parts, Service
 from jepad.telemetry import Telemetry
@@ -84,6 +87,37 @@ def test_predict_by_domain_series_and_pattern(service):
     assert service.predict("memory", 0, {})["horizon_usec"] == 1_000_000
 
 
+def test_a_series_without_samples_has_no_forecast_and_says_so(prefix, parts):
+    class Half(Machine):
+        def take(self):
+            sample = super().take()
+            sample.values[1] = np.nan if self.n < 37 else 8e6
+            return sample
+
+    parts.telemetry.retire()
+    half = replace(
+        parts, telemetry=Telemetry(Half(), prefix, config.Ring(telemetry_slots=256), 1.0)
+    )
+    service = Service(half)
+
+    def predicted(seconds):
+        for _ in range(seconds):
+            half.telemetry.tick()
+        half.outlook.update(half.telemetry.window(64))
+        return service.predict("mem.MemAvailable", 0, {})
+
+    with pytest.raises(NotReady, match=r"^no forecast: mem.MemAvailable has no samples$"):
+        predicted(36)
+    with pytest.raises(
+        NotReady, match=r"no forecast: mem.MemAvailable has 4 samples lately, 8 are"
+    ):
+        predicted(4)
+    assert {row[0] for row in service.forecasts()} == {"cpu.busy"}
+    assert service.predict("*", 0, {})["series"] == ["cpu.busy"]
+    assert predicted(4)["p50"] == [pytest.approx(8e6)]
+    half.telemetry.retire()
+
+
 def test_refusals_say_what_there_is(service):
     with pytest.raises(NotFound, match="Domains: cpu, memory"):
         service.predict("cpus", 0, {})
@@ -97,6 +131,42 @@ def test_refusals_say_what_there_is(service):
         service.open_stream("../../etc/passwd")
     with pytest.raises(NotReady, match="no engine"):
         asyncio.run(service.embed(np.zeros((4, 1)), ["a"], 1.0))
+    asked = Question("memory", (Step("drop_caches"),))
+    with pytest.raises(NotReady, match="no engine"):
+        asyncio.run(service.predict_action(asked))
+
+
+def ask(parts, question):
+    """A question to a service whose engine nobody started."""
+
+    async def run():
+        async with EngineClient(f"ipc:///tmp/{parts.prefix}.sock") as client:
+            asked = Service(replace(parts, engine=client))
+            return await asked.predict_action(question)
+
+    return asyncio.run(run())
+
+
+def test_what_cannot_be_asked_is_refused_without_the_engine(service, parts):
+    for question, kind, said in (
+        (Question("cpu", (Step("frezee"),)), SettingError, "did you mean freeze"),
+        (Question("cpu", (Step("freeze", "x"),)), NotFound, "no group is watched"),
+        (Question("gpu", (Step("drop_caches"),)), NotFound, "no series of 'gpu'"),
+        (Question("cpu", (Step("drop_caches"),), 10**10), SettingError, "too far ahead"),
+    ):
+        with pytest.raises(kind, match=said):
+            ask(parts, question)
+    assert json.loads(service.describe())["units"] == []
+
+
+def test_an_engine_that_is_away_is_an_error_of_its_own(service, parts):
+    with pytest.raises(EngineError, match="no answer within"):
+        ask(parts, Question("cpu", (Step("drop_caches"),)))
+
+
+def test_no_forecast_yet_is_no_answer_yet(parts):
+    with pytest.raises(NotReady, match="no forecast yet"):
+        ask(parts, Question("cpu", (Step("drop_caches"),)))
 
 
 def test_a_file_of_somebody_else_beside_our_streams_breaks_nothing(service, prefix):

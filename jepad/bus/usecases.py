@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from jepad.policy.question import Question
 from jepad.records import Floats, Floats32, Risk
 
 
@@ -59,6 +60,9 @@ class Service(Protocol):
         self, domain: str, horizon_us: int, options: dict[str, object]
     ) -> dict[str, object]:
         """The forecast in force."""
+
+    async def predict_action(self, asked: Question) -> dict[str, object]:
+        """What would become of a domain if something were done."""
 
     async def embed(self, array: Floats, series: list[str], dt_s: float) -> Floats32:
         """[1+H, D] of a window [T, C]."""

@@ -56,6 +56,11 @@ def unwrap(value: object) -> object:
     return value
 
 
+def plain(values: Mapping[str, Variant]) -> dict[str, object]:
+    """The plain values of an a{sv}."""
+    return {key: unwrap(value) for key, value in values.items()}
+
+
 def _wrap_list(values: list[object]) -> Variant:
     if all(isinstance(v, Mapping) for v in values) and values:
         return Variant("aa{sv}", [wrap_all(v) for v in values if isinstance(v, Mapping)])

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from jepad.bus import schema
 from jepad.bus.blobs import npy, read_bounded, sealed, window
 from jepad.bus.dispatch import Adapter, Answer, Call, Rejection
+from jepad.bus.questions import question
 from jepad.bus.seam import Variant
 from jepad.bus.usecases import Service
-from jepad.bus.variants import unwrap, wrap_all
+from jepad.bus.variants import plain, wrap_all
 from jepad.errors import EngineError, SettingError
 from jepad.guard import validation
 from jepad.records import Floats
+
+R = TypeVar("R")
+Variants = dict[str, Variant]
 
 PREDICT_TYPES = {
     "series": "as",
@@ -32,10 +38,13 @@ PREDICT_TYPES = {
     "age_usec": "t",
     "source_n": "x",
 }
+ROWS = "a(ddd)"  # p10, p50 and p90 of each series
+MOMENT_TYPES = {"horizon_usec": "t", "without": ROWS, "with": ROWS, "difference": ROWS}
+ACTION_TYPES = PREDICT_TYPES | MOMENT_TYPES | {"actions": "as"}
 STATE_TYPES = {"source_n": "x", "surprise": "d"}
 EMBED_OPTIONS = {"series", "dt_s"}
-EMBED_TIMEOUT_S = 10.0
-EMBED_COST = 20.0
+ENGINE_TIMEOUT_S = 10.0
+EMBED_COST, ACTION_COST = 20.0, 40.0
 MAX_CACHED = 256
 NS_PER_US = 1000
 
@@ -53,10 +62,11 @@ class WorldModel:
             schema.load("org.jepad1.WorldModel"),
             methods={
                 "Predict": self.predict,
+                "PredictAction": self.predict_action,
                 "Embed": self.embed,
                 "GetWorldState": self.world_state,
             },
-            costs={"Embed": EMBED_COST},
+            costs={"Embed": EMBED_COST, "PredictAction": ACTION_COST},
         )
 
     def tick(self) -> None:
@@ -68,7 +78,7 @@ class WorldModel:
     ) -> Answer:
         """The forecast in force; made once a tick, but for its age."""
         if options:
-            given = validation.options({k: unwrap(v) for k, v in options.items()})
+            given = validation.options(plain(options))
             return Answer([self._predict(domain, horizon_usec, given)])
         now_us = time.monotonic_ns() // NS_PER_US
         known = self._answers.get((domain, horizon_usec))
@@ -80,9 +90,22 @@ class WorldModel:
         answer, born_us = known
         return Answer([answer | {"age_usec": Variant("t", now_us - born_us)}])
 
+    async def predict_action(
+        self, _call: Call, *asked: *tuple[str, str, Variants, int, Variants]
+    ) -> Answer:
+        """The forecast with an action and without it; asks the model anew each time."""
+        domain, action, parameters, horizon_usec, options = asked
+        wanted = question(domain, action, plain(parameters), horizon_usec, plain(options))
+        found = await _in_time(self._service.predict_action(wanted), "forecast")
+        steps = found.pop("steps", None)
+        body = wrap_all(found, ACTION_TYPES)
+        if isinstance(steps, list):
+            body["steps"] = Variant("aa{sv}", [wrap_all(s, MOMENT_TYPES) for s in steps])
+        return Answer([body])
+
     async def embed(self, call: Call, handle: int, options: dict[str, Variant]) -> Answer:
         """Embeddings of a window the caller hands over; back as a sealed file."""
-        given = validation.options({k: unwrap(v) for k, v in options.items()})
+        given = validation.options(plain(options))
         if unknown := given.keys() - EMBED_OPTIONS:
             raise SettingError(f"unknown option {min(unknown)!r}: Embed takes series and dt_s")
         if not 0 <= handle < len(call.fds):
@@ -92,11 +115,7 @@ class WorldModel:
         if len(series) != array.shape[1]:
             raise SettingError(f"{len(series)} names for {array.shape[1]} series")
         dt_s = validation.interval_s(given.get("dt_s", 1.0))
-        try:
-            async with asyncio.timeout(EMBED_TIMEOUT_S):
-                found = await self._service.embed(array, series, dt_s)
-        except TimeoutError as error:
-            raise EngineError(f"no embedding within {EMBED_TIMEOUT_S:g} s") from error
+        found = await _in_time(self._service.embed(array, series, dt_s), "embedding")
         body = {"embedding": Variant("h", 0), "model": Variant("s", self._service.model_id())}
         return Answer([body], [sealed("jepad-embedding", npy(found))])
 
@@ -110,6 +129,14 @@ class WorldModel:
         validation.name(domain, "domain")
         validation.horizon_us(horizon_usec)
         return wrap_all(self._service.predict(domain, horizon_usec, options), PREDICT_TYPES)
+
+
+async def _in_time(answer: Awaitable[R], what: str) -> R:
+    try:
+        async with asyncio.timeout(ENGINE_TIMEOUT_S):
+            return await answer
+    except TimeoutError as error:
+        raise EngineError(f"no {what} within {ENGINE_TIMEOUT_S:g} s") from error
 
 
 def _numbered(array: Floats) -> list[str]:

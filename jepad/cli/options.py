@@ -15,6 +15,9 @@ from typing import NoReturn
 from jepad.cli.suggest import did_you_mean
 
 DOMAINS = ("cpu", "memory", "io", "network", "disk", "thermal", "power", "gpu")
+#: What the daemon knows to ask its model; a test holds it equal to heads/guesses.py.
+ACTIONS = ("memory.high", "memory.low", "cpu.weight", "freeze", "thaw", "drop_caches")
+SIZES = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 Parser = argparse.ArgumentParser
 
@@ -32,6 +35,19 @@ def duration(text: str) -> float:
     return seconds
 
 
+def amount(text: str) -> float:
+    """A number, or bytes as in `512M`, `1.5GiB`."""
+    size = text.lower().removesuffix("b").removesuffix("i")
+    number = size.rstrip("kmgt")
+    try:
+        value = float(number) * 2.0 ** SIZES[size[len(number) :]]
+    except (ValueError, KeyError):
+        value = float("nan")
+    if not abs(value) < 2.0**64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount; write 100, 512M or 1.5G")
+    return value
+
+
 def count(text: str) -> int:
     """A number from 1."""
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 31:
@@ -44,6 +60,28 @@ def _predict(verb: Parser) -> None:
     verb.add_argument(
         "--horizon", type=duration, default=60.0, metavar="TIME", help="how far ahead (1m)"
     )
+
+
+def _what_if(verb: Parser) -> None:
+    verb.add_argument("action", nargs="?", metavar="ACTION", help=", ".join(ACTIONS))
+    verb.add_argument("unit", nargs="?", metavar="UNIT", help="the group that --units lists")
+    verb.add_argument(
+        "value", nargs="?", type=amount, metavar="VALUE", help="bytes, as in 512M, or a weight"
+    )
+    verb.add_argument(
+        "--then",
+        action="append",
+        metavar="STEP",
+        help="TIME:ACTION[=VALUE][@UNIT], so long after the one before; may be repeated",
+    )
+    verb.add_argument(
+        "--series", metavar="PATTERN", help="a domain or pattern; else what clearly changes"
+    )
+    verb.add_argument(
+        "--horizon", type=duration, default=60.0, metavar="TIME", help="how far ahead (1m)"
+    )
+    verb.add_argument("--steps", action="store_true", help="each moment on the way")
+    verb.add_argument("--units", action="store_true", help="list the groups, one a line, and end")
 
 
 def _watch(verb: Parser) -> None:
@@ -110,6 +148,10 @@ VERBS = (
          ("jepactl top", "jepactl top --once --series 'psi.*'"), _top),
     Verb("predict", "predict", "a forecast: p10, p50 and p90 of each series",
          ("jepactl predict memory --horizon 1m", "jepactl predict 'psi.*' --json"), _predict),
+    Verb("what-if", "what_if", "what an action would change; it is not done",
+         ("jepactl what-if memory.high app.slice 512M",
+          "jepactl what-if freeze app.slice --then 30s:thaw --steps"),
+         _what_if),
     Verb("watch", "watch", "follow predictions raised and cleared, and changes of state",
          ("jepactl watch", "jepactl watch memory --json"), _watch),
     Verb("streams", "streams", "the streams in shared memory",

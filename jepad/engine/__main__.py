@@ -63,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="K",
         help="run the model on every K-th sample, 1 to 16 (default: as its cost allows)",
     )
+    add(
+        "--state",
+        default=os.environ.get("STATE_DIRECTORY", ""),
+        metavar="DIR",
+        help="where to keep what was learned of each series (default: nowhere, or as systemd says)",
+    )
     add("--transient", action="store_true", help="remove its streams when it stops")
     add("--parent", type=int, default=0, help=argparse.SUPPRESS)
     return parser

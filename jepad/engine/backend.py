@@ -5,7 +5,7 @@ Owns: the protocol. Does not know ONNX, preparation or units.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ class Backend(Protocol):
     @property
     def digest(self) -> str:
         """SHA-256 of the model file that was loaded."""
+        ...
+
+    @property
+    def actions(self) -> Sequence[str]:
+        """Kinds of actions whose effects it was trained on; () = it knows of none."""
         ...
 
     def infer(self, feeds: Arrays) -> Arrays:

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jepad.engine.backend import Backend
 from jepad.errors import EngineError, JepadError
+from jepad.heads.action import Action, condition, units
 from jepad.heads.forecast import Output, finish
-from jepad.heads.history import History
-from jepad.heads.prepare import CONTEXT, prepare
+from jepad.heads.history import History, joined
+from jepad.heads.prepare import CONTEXT, Prepared, prepare
 from jepad.records import Floats
 
-MAX_HOSTS = 32
+#: More together take longer each: what they need no longer fits the cache.
+MAX_HOSTS = 8
 MAX_WAIT_NS = 10_000_000
 #: Beyond this the queue could not be answered in time anyway.
-MAX_QUEUE = 4 * MAX_HOSTS
+MAX_QUEUE = 16 * MAX_HOSTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Job:
     deadline_ns: int  # CLOCK_MONOTONIC
     done: Callable[[Output | JepadError], None]
     history: History | None = None  # of these C channels
+    action: Action | None = None  # what is done to the host at the end of the window
+    series: tuple[str, ...] = ()  # the C names; wanted only with an action
 
 
 class Batch:
@@ -46,6 +50,16 @@ class Batch:
         self._queue: list[Job] = []
         self._first_ns = 0
         self.late = self.runs = self.jobs = 0
+
+    @property
+    def digest(self) -> str:
+        """Of the model."""
+        return self._backend.digest
+
+    @property
+    def actions(self) -> Sequence[str]:
+        """Kinds the model can be asked about."""
+        return self._backend.actions
 
     def add(self, job: Job) -> None:
         """EngineError when there is too much to do."""
@@ -64,12 +78,13 @@ class Batch:
         return max(0, self._first_ns + MAX_WAIT_NS - self._clock_ns())
 
     def run(self) -> None:
-        """Answer the oldest jobs, at most 32 hosts."""
+        """Answer the oldest jobs, at most 8 hosts."""
         now, self._queue = self._queue[:MAX_HOSTS], self._queue[MAX_HOSTS:]
-        groups: dict[tuple[int, bool], list[Job]] = {}
+        groups: dict[tuple[int, bool, bool], list[Job]] = {}
         for job in now:
             if not self._refused_late(job):
-                groups.setdefault((len(job.values), job.history is None), []).append(job)
+                kind = (len(job.values), job.history is None, job.action is None)
+                groups.setdefault(kind, []).append(job)
         for group in groups.values():
             self._answer(group)
 
@@ -90,9 +105,13 @@ class Batch:
     def _infer(self, group: list[Job]) -> Output:
         values = np.stack([_context(job.values) for job in group])
         dt_s = np.array([job.dt_s for job in group])
-        prepared = prepare(values, dt_s, _joined([j.history for j in group if j.history]))
-        outputs = self._backend.infer(prepared.feeds)
-        return finish(prepared, outputs)
+        prepared = prepare(values, dt_s, joined([j.history for j in group if j.history]))
+        unit = _act(prepared, group, values)
+        output = finish(prepared, self._backend.infer(prepared.feeds))
+        if unit is None or output.effect is None:
+            return output
+        # The graph says effects in units of their own, `finish` took them for the forecast's.
+        return replace(output, effect=output.effect * (unit / prepared.scale)[..., None])
 
     def _refused_late(self, job: Job) -> bool:
         if self._clock_ns() <= job.deadline_ns:
@@ -100,6 +119,32 @@ class Batch:
         self.late += 1
         job.done(EngineError("the engine was too busy to answer by the deadline"))
         return True
+
+
+def _act(prepared: Prepared, group: list[Job], values: Floats) -> Floats | None:
+    """Put the jobs' actions into the feeds; the units of their effects, [B, C, H]."""
+    unit = None
+    for i, job in enumerate(group):
+        if job.action is None:
+            continue
+        one = _part(prepared, i)
+        for name, feed in condition(one, job.series, values[i : i + 1], job.action).items():
+            prepared.feeds[name][i] = feed[0]
+        unit = prepared.scale.astype(np.float64) if unit is None else unit
+        unit[i] = units(one, job.series)[0]
+    return unit
+
+
+def _part(prepared: Prepared, i: int) -> Prepared:
+    """One host of a batch, as a batch of one."""
+    one = slice(i, i + 1)
+    return Prepared(
+        feeds={name: feed[one] for name, feed in prepared.feeds.items()},
+        last=prepared.last[one],
+        scale=prepared.scale[one],
+        q97=prepared.q97[one],
+        usable=prepared.usable[one],
+    )
 
 
 def _context(values: Floats) -> NDArray[np.float64]:
@@ -110,14 +155,6 @@ def _context(values: Floats) -> NDArray[np.float64]:
     return out
 
 
-def _joined(histories: Sequence[History]) -> History | None:
-    if not histories:
-        return None
-    return History(
-        *(np.concatenate([getattr(h, k) for h in histories]) for k in ("mean", "sd", "q97"))
-    )
-
-
 def _one(output: Output, i: int) -> Output:
     one = slice(i, i + 1)
     return Output(
@@ -126,4 +163,5 @@ def _one(output: Output, i: int) -> Output:
         z=output.z[one],
         z_hat=output.z_hat[one],
         usable=output.usable[one],
+        effect=None if output.effect is None else output.effect[one],
     )

@@ -18,14 +18,14 @@ import zmq
 import zmq.asyncio
 
 from jepad.engine import wire
-from jepad.errors import EngineError, JepadError, ModelError, NotReady, SettingError
+from jepad.errors import EngineError, JepadError, ModelError, NotFound, NotReady, SettingError
 from jepad.heads.prepare import CONTEXT
 from jepad.records import Floats, Floats32
 
 R = TypeVar("R", bound=wire.Reply)
 Ask = Callable[[int, int], wire.Request]  # (id, deadline_ns)
 
-_RAISED = {kind.bus_name: kind for kind in (ModelError, NotReady, SettingError)}
+_RAISED = {kind.bus_name: kind for kind in (ModelError, NotFound, NotReady, SettingError)}
 
 
 class EngineClient:
@@ -91,6 +91,22 @@ class EngineClient:
             wire.Embedded, lambda n, deadline: wire.Embed(n, deadline, array, dt_s), timeout
         )
         return wire.unpack(reply.embedding).astype(np.float32)
+
+    async def foresee(
+        self,
+        values: Floats,
+        series: Sequence[str],
+        dt_s: float,
+        acts: Sequence[wire.Act],
+        timeout: float = 3.0,
+    ) -> wire.Foreseen:
+        """What would come of values [T, C] with these actions, and without."""
+        array, names, asked = _window(values, series), tuple(series), tuple(acts)
+        return await self.ask(
+            wire.Foreseen,
+            lambda n, deadline: wire.Foresee(n, deadline, array, names, dt_s, asked),
+            timeout,
+        )
 
     async def close(self) -> None:
         """Stop reading; calls still waiting fail by their own deadline."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jepad.engine import wire
 from jepad.engine.batch import Batch, Job
+from jepad.engine.foresee import Foresight
 from jepad.errors import EngineError, JepadError, NotReady
 from jepad.heads.baseline import baseline
 from jepad.heads.forecast import Output
@@ -24,7 +25,7 @@ Answer = Callable[[wire.Reply], None]
 
 
 class Desk:
-    """Predict and Embed wait for the batch; the rest is answered at once, by `status`."""
+    """Predict, Embed and Foresee wait for the batch; the rest is answered at once, by `status`."""
 
     def __init__(self, batch: Batch | None, status: Callable[[wire.Request], wire.Reply]) -> None:
         self._batch = batch
@@ -39,6 +40,8 @@ class Desk:
                 self._predict(request, answer)
             elif isinstance(request, wire.Embed):
                 self._embed(request, answer)
+            elif isinstance(request, wire.Foresee):
+                self._foresee(request, answer)
             else:
                 answer(self._status(request))
         except JepadError as error:
@@ -65,6 +68,15 @@ class Desk:
             return wire.Embedded(request.id, wire.pack(embedding))
 
         self._submit(request, wire.window(request.values), done, answer)
+
+    def _foresee(self, request: wire.Foresee, answer: Answer) -> None:
+        if self._batch is None:
+            raise NotReady("no model is loaded, so nothing is known of what actions do")
+
+        def done(result: wire.Foreseen | JepadError) -> None:
+            answer(_refused(request, result) if isinstance(result, JepadError) else result)
+
+        Foresight(request, self._batch, done).start()
 
     def _submit(
         self,

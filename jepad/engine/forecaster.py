@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,13 +17,15 @@ import numpy as np
 
 from jepad.engine.batch import Batch
 from jepad.engine.bounds import ceilings, floors, sane
+from jepad.engine.keep import Keep
+from jepad.engine.learned import Learned, keys
 from jepad.engine.pace import Pace
 from jepad.engine.recent import DECIMATION, Recent
 from jepad.engine.scale import Scale, Word
 from jepad.errors import JepadError
-from jepad.heads.baseline import baseline
 from jepad.heads.forecast import Output
 from jepad.heads.prepare import CONTEXT, HORIZONS, SHORTEST
+from jepad.heads.since import baselines
 from jepad.heads.surprise import Surprise
 from jepad.records import Floats32, Forecast
 
@@ -46,9 +49,16 @@ class Made:
 
 
 class Forecaster:
-    """One telemetry stream's; tick() whenever there may be news."""
+    """One machine's; tick() whenever there may be news, follow() when its series change."""
 
-    def __init__(self, recent: Recent, batch: Batch | None, digest: str, pace: Pace) -> None:
+    def __init__(
+        self,
+        recent: Recent,
+        batch: Batch | None,
+        digest: str,
+        pace: Pace,
+        learned: Learned | None = None,
+    ) -> None:
         channels = len(recent.series)
         self.recent = recent
         self.pace = pace
@@ -62,11 +72,15 @@ class Forecaster:
         self._surprise = Surprise()
         self._score = math.nan
         self._new = 0  # rows that no step was made with yet
-        self._past = RELIVED
-        self._since_slow = 0
+        self._since_slow = DECIMATION  # the slow pace's turn is the first tick
         self._slow_ready = False
         self._far: Word | None = None
         self._failed = ""
+        self.learned = learned or Learned(digest)
+        self.learned.begin(recent.step_s, self._surprise)
+        self._remember(range(channels))
+        # Who knows the parts' worth from an earlier life need not find it out again.
+        self._past = 0 if self.fast.proven > 0.5 else RELIVED
 
     @property
     def behind(self) -> bool:
@@ -77,8 +91,7 @@ class Forecaster:
         """None when nothing came, nothing of it is forecast, or the past is being relived."""
         began = time.thread_time_ns()
         came = self.recent.update()
-        self._since_slow += came
-        self._new = min(self._new + came, len(self.recent.rows))
+        self._came(self.learned.fresh(self.recent.times[-came:]) if came else 0)
         if not self._new or not self.recent.series:
             return None
         if self._batch and self._past and self._new > 1:
@@ -94,6 +107,52 @@ class Forecaster:
         self.pace.note(heard - asked if self.fast in scales else 0, rest)
         return made
 
+    def follow(self, recent: Recent) -> bool:
+        """Other series of the same machine: those that stay go on with all that was learned.
+        False when it is another's telemetry, or another step's."""
+        before = self.recent
+        recent.update()
+        if recent.step_s != before.step_s or 0 < recent.t_ns < before.t_ns:
+            return False
+        self.note()
+        place = {s: i for i, s in enumerate(before.series)}
+        places = np.array([place.get(s, -1) for s in recent.series], np.intp)
+        fresh = recent.inherit(before, places)
+        self.recent = recent
+        self._high = ceilings(recent.series, recent.every)
+        for scale in (self.fast, self.slow):
+            scale.move(places)
+        self._far = self._far.moved(places) if self._far else None
+        self._surprise.pause()
+        self._remember(np.flatnonzero(places < 0).tolist())
+        self._came(fresh)
+        return True
+
+    def note(self) -> None:
+        """Let what was learned be known by the series' names."""
+        self.learned.days.flush()
+        self.learned.note(self.recent.series, (self.fast, self.slow), self._surprise)
+
+    def save(self, keep: Keep) -> None:
+        """Persist it, unless rows are waiting that are not in it."""
+        if not self._new:
+            self.note()
+            self.learned.save(keep, self.recent.t_ns)
+
+    def _remember(self, channels: Iterable[int]) -> None:
+        self.learned.recall(self.recent.series, channels, (self.fast, self.slow))
+        self.learned.days.place(keys(self.recent.series))
+
+    def _came(self, fresh: int) -> None:
+        """So many of the newest rows are news."""
+        self._since_slow += fresh
+        self._new = min(self._new + fresh, len(self.recent.rows))
+        dated = min(fresh, self.recent.unbroken)
+        if dated:
+            # Before a gap the machine may have slept: the clocks do not say when that was.
+            wall_s = self.learned.wall_s(self.recent.times[-dated:])
+            self.learned.days.add(wall_s, self.recent.rows[-dated:])
+
     def _step(self, fresh: int) -> list[Scale]:
         """Move on; those whose turn it is to ask the model."""
         self.fast.step(self.recent.fast(), self.recent.rows[-fresh:])
@@ -104,6 +163,8 @@ class Forecaster:
             slow = self.recent.slow()
             self._slow_ready = slow.shape[1] >= SHORTEST
             self.slow.step(slow, slow.T[-steps:])
+            now_s = float(self.learned.wall_s(self.recent.times[-1:])[0])
+            self.slow.days = self.learned.days.around(now_s, self.slow.dt_s)
             scales += [self.slow] if self._slow_ready else []
         return scales
 
@@ -146,6 +207,10 @@ class Forecaster:
         far = self._far_word()
         low = floors(self.recent.series, self.fast.context)
         quantiles = np.concatenate([near.quantiles, far.quantiles], axis=1)
+        weight = np.concatenate([near.weight, far.weight], axis=1, dtype=np.float32)
+        # Who is no longer heard of is not told of either, though the slow pace remembers it.
+        silent = np.isnan(near.quantiles).any((1, 2))
+        quantiles[silent], weight[silent] = np.nan, 0
         forecast = Forecast(
             source_n=self.recent.last_n,
             t_ns=self.recent.t_ns,
@@ -153,7 +218,7 @@ class Forecaster:
             horizons_s=self.horizons_s,
             quantiles=sane(quantiles, low, self._high).astype(np.float32),
             p_rise=np.concatenate([near.p_rise, far.p_rise], axis=1, dtype=np.float32),
-            weight=np.concatenate([near.weight, far.weight], axis=1, dtype=np.float32),
+            weight=weight,
             surprise=self._score,
             model_digest=self._digest,
         )
@@ -161,16 +226,25 @@ class Forecaster:
         return Made(forecast, age, self._embedding())
 
     def _far_word(self) -> Word:
-        """Of the slow pace; while it has seen too little, the fast one's baseline."""
+        """Of the slow pace; the fast one's baseline for channels that it has seen too little of."""
+        channels = len(self.recent.series)
+        far = list(FAR)
         if not self._slow_ready:
-            horizons = tuple(HORIZONS[i] * DECIMATION for i in FAR)
-            base, rise = baseline(self.fast.context, self.fast.dt_s, horizons)
-            return Word(base, rise, np.zeros(rise.shape, np.float32))
-        if self._far is None:
+            none = np.zeros((channels, len(far)))
+            said = Word(np.full((*none.shape, 3), np.nan), none, none.astype(np.float32))
+        elif self._far is None:
             word = self.slow.word()
-            far = list(FAR)
-            self._far = Word(word.quantiles[:, far], word.p_rise[:, far], word.weight[:, far])
-        return self._far
+            said = Word(word.quantiles[:, far], word.p_rise[:, far], word.weight[:, far])
+            self._far = said
+        else:
+            said = self._far
+        mute = np.isnan(said.quantiles).any((1, 2))
+        if not mute.any():
+            return said
+        horizons = tuple(HORIZONS[i] * DECIMATION for i in FAR)
+        quantiles, p_rise = said.quantiles.copy(), said.p_rise.copy()
+        quantiles[mute], p_rise[mute] = baselines(self.fast.context[mute], self.fast.dt_s, horizons)
+        return Word(quantiles, p_rise, said.weight)
 
     def _embedding(self) -> Floats32 | None:
         output = self.fast.output

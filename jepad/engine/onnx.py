@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from jepad.engine.backend import Arrays
@@ -15,17 +16,22 @@ from jepad.errors import EngineError, ModelError
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before it loads, or it reports home
 import onnxruntime as ort
 
+#: What a graph has that can be asked about actions; whether it was trained to, its card says.
+ACTION_INPUTS, EFFECT = {"action", "effects"}, "effect"
+
 
 class OnnxBackend:
     """A graph loaded from the very bytes that were verified."""
 
-    def __init__(self, path: str, digest: str) -> None:
+    def __init__(self, path: str, digest: str, actions: Sequence[str]) -> None:
         self.digest = digest
         self._session = ort.InferenceSession(
             _verified(path, digest), _options(), providers=["CPUExecutionProvider"]
         )
         self.inputs = {i.name for i in self._session.get_inputs()}
         self._outputs = [o.name for o in self._session.get_outputs()]
+        able = self.inputs >= ACTION_INPUTS and EFFECT in self._outputs
+        self.actions = tuple(actions) if able else ()
 
     def infer(self, feeds: Arrays) -> Arrays:
         """Run the graph once."""
@@ -39,10 +45,10 @@ class OnnxBackend:
         return dict(zip(self._outputs, values, strict=True))
 
 
-def load(path: str, digest: str) -> OnnxBackend:
-    """ModelError with the path, whatever is wrong with the file."""
+def load(path: str, digest: str, actions: Sequence[str] = ()) -> OnnxBackend:
+    """ModelError with the path, whatever is wrong with the file. `actions`: as its card says."""
     try:
-        return OnnxBackend(path, digest)
+        return OnnxBackend(path, digest, actions)
     except ModelError:
         raise
     except Exception as error:
@@ -66,10 +72,10 @@ def _options() -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # Spinning burns a core between two ticks; an arena keeps the largest batch for ever.
+    # Spinning burns a core between two ticks; an arena keeps the largest batch for ever;
+    # memory patterns stay on: one block a run in place of hundreds is a fifth of a batch's time.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
     options.log_severity_level = 3
     return options

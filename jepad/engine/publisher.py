@@ -66,6 +66,7 @@ class Publisher:
         known, writer = self._open.get(stream, (None, None))
         if writer is None or known != shape:
             if writer is not None:
+                del self._open[stream]  # also when there is no room for the next one
                 writer.retire()
             layout = Layout(stream, np.float32, array.shape, schema, SLOTS, self._sha256)
             writer = Writer.create(self._prefix, layout)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jepad.engine.channels import choose
-from jepad.records import Floats, Series, Window
+from jepad.heads.history import moved
+from jepad.records import GAP, Floats, Series, Window
 from jepad.ring.stream import Stream
 from jepad.sources.rates import rate_series, rates
 
@@ -40,6 +42,8 @@ class Recent:
         self.step_s = interval_s * self._stride
         self.series = rate_series(self._raw)
         self.rows: Floats = np.empty((0, len(self._picks)))  # [T, C], oldest first
+        self.times: NDArray[np.int64] = np.empty(0, np.int64)  # [T], CLOCK_MONOTONIC
+        self.unbroken = 0  # newest rows with no time unseen between them
         self.last_n = -1
         self.t_ns = 0
 
@@ -55,6 +59,18 @@ class Recent:
         rows = slice(0, len(t_ns) - rest)
         raw = raw[rows, self._picks]
         return self._append(Window(self._raw, t_ns[rows], raw, flags[rows], last_n - rest))
+
+    def inherit(self, before: Recent, places: NDArray[np.intp]) -> int:
+        """Go on from an earlier stream: its older rows stand before ours. How many of ours came
+        after its last."""
+        fresh = int((self.times > before.t_ns).sum())
+        first = self.times[0] if len(self.times) else before.t_ns + 1
+        older = before.times < first
+        rows = moved(before.rows[older].T, places, np.nan).T
+        self.rows = np.concatenate([rows, self.rows])[-CONTEXT * DECIMATION :]
+        self.times = np.concatenate([before.times[older], self.times])[-CONTEXT * DECIMATION :]
+        self.t_ns = int(self.times[-1]) if len(self.times) else 0
+        return fresh
 
     def fast(self) -> Floats:
         """[C, T]: the newest steps, at most a context."""
@@ -82,7 +98,11 @@ class Recent:
         )
         _, t_ns, values = rates(strided)
         fresh = values if self.last_n < 0 else values[1:]
+        gaps = np.flatnonzero(flags[len(flags) - len(fresh) :] & GAP)
+        self.unbroken = len(fresh) - int(gaps[-1]) if len(gaps) else self.unbroken + len(fresh)
         fresh[~(np.abs(fresh) < ABSURD)] = np.nan
         self.rows = np.concatenate([self.rows, fresh])[-CONTEXT * DECIMATION :]
+        newest = t_ns[len(t_ns) - len(fresh) :]
+        self.times = np.concatenate([self.times, newest])[-CONTEXT * DECIMATION :]
         self.last_n, self.t_ns = window.last_n, int(t_ns[-1])
         return len(fresh)

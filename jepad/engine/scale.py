@@ -6,19 +6,19 @@ how much each is worth. Does not know the ring, nor the other pace.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jepad.engine.batch import Job
 from jepad.errors import JepadError
-from jepad.heads.baseline import baseline
 from jepad.heads.blend import Blend
 from jepad.heads.forecast import Output
-from jepad.heads.history import Running
+from jepad.heads.history import Running, moved
 from jepad.heads.prepare import HORIZONS
+from jepad.heads.since import baselines
 from jepad.records import Floats, Floats32
 
 #: A model's word older than this many steps is worth nothing.
@@ -29,9 +29,17 @@ STALE = 20
 class Word:
     """What one pace has to say of C channels at HORIZONS."""
 
-    quantiles: Floats  # [C, H, 3]
+    quantiles: Floats  # [C, H, 3]; NaN: too little is known of the channel
     p_rise: Floats  # [C, H]
     weight: Floats32  # [C, H] of the model
+
+    def moved(self, places: NDArray[np.intp]) -> Word:
+        """Of other channels: channel i was places[i], or is new where that is -1."""
+        return Word(
+            moved(self.quantiles, places, np.nan),
+            moved(self.p_rise, places),
+            moved(self.weight, places),
+        )
 
 
 class Scale:
@@ -42,6 +50,7 @@ class Scale:
         self.context: Floats = np.empty((channels, 0))
         self.output: Output | None = None
         self.age = 0  # steps since the output's newest sample
+        self.days: Floats32 | None = None  # as in History: the same time on earlier days
         self._running = Running(channels)
         self._blend = Blend(channels, HORIZONS)
         self._unscored = 0
@@ -56,7 +65,8 @@ class Scale:
 
     def job(self, deadline_ns: int, heard: Callable[[Output | JepadError], None]) -> Job:
         """The model's turn."""
-        return Job(self.context, self.dt_s, deadline_ns, heard, self._running.history())
+        history = replace(self._running.history(), days=self.days)
+        return Job(self.context, self.dt_s, deadline_ns, heard, history)
 
     def hear(self, output: Output) -> None:
         """What the model says of the context."""
@@ -64,7 +74,7 @@ class Scale:
 
     def word(self) -> Word:
         """The blend of both, for now; once a step, for it learns from what came."""
-        base, base_rise = baseline(self.context, self.dt_s, HORIZONS)
+        base, base_rise = baselines(self.context, self.dt_s, HORIZONS)
         if self.output is None or self.age > STALE:
             return Word(base, base_rise, np.zeros(base_rise.shape, np.float32))
         model = rolled(self.output.quantiles[0], self.age)
@@ -78,6 +88,37 @@ class Scale:
             weight * rise + (1 - weight) * base_rise,
             weight,
         )
+
+    @property
+    def proven(self) -> float:
+        """Share of the channels whose weights rest on answers."""
+        return self._blend.proven
+
+    def move(self, places: NDArray[np.intp]) -> None:
+        """Other channels from now on: channel i was places[i], or is new where that is -1."""
+        self._running.move(places)
+        self._blend.move(places)
+        self.context = moved(self.context, places, np.nan)
+        self.days = None
+        if self.output:
+            said = self.output
+            self.output = replace(
+                said,
+                quantiles=moved(said.quantiles[0], places)[None],
+                p_rise=moved(said.p_rise[0], places)[None],
+                usable=moved(said.usable[0], places, False)[None],
+            )
+
+    def told(self, channel: int) -> tuple[list[float], list[list[float]]]:
+        """Of one channel its statistics and the errors made, to persist."""
+        return list(self._running.told(channel)), list(self._blend.told(channel))
+
+    def restore(
+        self, channel: int, running: Sequence[float], blend: Sequence[Sequence[float]]
+    ) -> None:
+        """Take what `told` said of a channel; ValueError if it can't have."""
+        self._running.restore(channel, running)
+        self._blend.restore(channel, blend)
 
 
 def rolled(said: NDArray[np.floating], age: int) -> Floats:

@@ -20,6 +20,8 @@ from jepad.engine.desk import Desk
 from jepad.engine.door import Door
 from jepad.engine.follow import Follower
 from jepad.engine.forecaster import Forecaster, Made
+from jepad.engine.keep import Keep
+from jepad.engine.learned import Learned
 from jepad.engine.pace import Pace
 from jepad.engine.publisher import Publisher
 from jepad.engine.recent import Recent
@@ -30,6 +32,8 @@ from jepad.ring.stream import Stream
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
+#: What was learned is saved so often; the days, a hundred times as large, so often.
+SAVE_S, SAVE_DAYS_S = 300.0, 3600.0
 #: Looks for a sample: idle, and around the moment one is due.
 IDLE_MS, NEAR_MS, LATE_MS = 500, 10, 100
 
@@ -43,6 +47,7 @@ class Options:
     series: tuple[str, ...] = ()  # patterns; () = built in
     model_every: int = 0  # ticks; 0 = as its cost allows
     transient: bool = False  # remove the streams in the end
+    state: str = ""  # directory to keep what was learned in; "" = nowhere
 
 
 class Server:
@@ -59,7 +64,11 @@ class Server:
         )
         self._telemetry = Follower(options.prefix, "telemetry")
         self._stream: Stream | None = None
+        self._listening = False  # to that stream
         self._forecaster: Forecaster | None = None
+        self._keep = Keep(options.state)
+        self._learned = Learned(backend.digest if backend else "")
+        self._learned.load(self._keep)
         self._clock = Clock()
         self._forecasts = 0
         self._reason = ""
@@ -72,17 +81,25 @@ class Server:
         journal.notify("READY=1")
         beat = Every(HEARTBEAT_S, self._publisher.heartbeat)
         bark = Every((journal.watchdog_interval() or 0) / 2, lambda: journal.notify("WATCHDOG=1"))
+        save = Every(SAVE_S, self._save, time.monotonic())
+        save_days = Every(SAVE_DAYS_S, self._save_days, time.monotonic())
         try:
+            self._listen()  # who asks first is told of one who has looked
             while not self.stopping:
                 self._turn()
                 beat.maybe()
                 bark.maybe()
+                save.maybe()
+                save_days.maybe()
         finally:
             journal.notify("STOPPING=1")
             if self._options.transient:
                 self._publisher.retire()
             self._publisher.close()
             self._telemetry.close()
+            self._save()
+            self._save_days()
+            self._keep.close()
             self._door.close()
 
     def _turn(self) -> None:
@@ -94,16 +111,16 @@ class Server:
             self._batch.run()
 
     def _listen(self) -> None:
-        """Take what telemetry has come; a new stream begins a new history."""
+        """Take what telemetry has come; another stream is the same machine's other series."""
         stream = self._telemetry.stream()
-        if stream is not self._stream:
-            self._begin(stream)
-        if self._forecaster is None:
+        try:
+            if stream is not self._stream:
+                self._begin(stream)
             if stream is None:
                 self._say(self._telemetry.reason)
-            return
-        try:
-            made = self._forecaster.tick()
+            if self._current is None:
+                return
+            made = self._current.tick()
         except Lapped:
             return  # overtaken while copying: the next look takes newer rows
         except RingError as error:
@@ -111,32 +128,59 @@ class Server:
             self._telemetry.close()
             return
         if made is not None:
-            self._clock.sample(self._forecaster.recent.step_s)
+            self._clock.sample(self._current.recent.step_s)
             self._publish(made)
 
     def _begin(self, stream: Stream | None) -> None:
-        self._stream, self._forecaster = stream, None
+        """RingError or Lapped: the next look begins anew."""
+        self._stream, self._listening = None, False
         if stream is None:
             return
         try:
             recent = Recent(stream, self._options.series)
         except (KeyError, TypeError, ValueError) as error:
             self._say(f"telemetry has a schema that can't be read: {error!r}")
+            self._stream = stream
             return
+        if self._forecaster is None or not self._forecaster.follow(recent):
+            self._start(Recent(stream, self._options.series))
+        self._stream, self._listening, self._reason = stream, True, ""
+        log.info("forecasting %d of %d series", len(recent.series), len(recent.every))
+
+    @property
+    def _current(self) -> Forecaster | None:
+        """The forecaster, while there is telemetry for it."""
+        return self._forecaster if self._listening else None
+
+    def _start(self, recent: Recent) -> None:
+        if self._forecaster:
+            self._forecaster.note()
         digest = self._backend.digest if self._backend else ""
         pace = Pace(self._options.model_every)
-        self._forecaster = Forecaster(recent, self._batch, digest, pace)
-        log.info("forecasting %d of %d series", len(recent.series), len(recent.every))
+        self._forecaster = Forecaster(recent, self._batch, digest, pace, self._learned)
+
+    def _save(self) -> None:
+        if self._forecaster:
+            self._forecaster.save(self._keep)
+
+    def _save_days(self) -> None:
+        if self._forecaster:
+            self._learned.save_days(self._keep)
 
     def _publish(self, made: Made) -> None:
         forecast = made.forecast
-        self._publisher.forecast(forecast, made.age)
-        if made.embedding is not None:
-            self._publisher.embedding(made.embedding, forecast.source_n, forecast.t_ns)
+        try:
+            self._publisher.forecast(forecast, made.age)
+            if made.embedding is not None:
+                self._publisher.embedding(made.embedding, forecast.source_n, forecast.t_ns)
+        except RingError as error:
+            # No room for a new stream: the next forecast tries again, the baseline stands in.
+            self._say(str(error), "forecasts can't be published")
+            return
         self._forecasts += 1
 
     def _status(self, request: wire.Request) -> wire.Reply:
-        forecaster = self._forecaster
+        forecaster = self._current
         if isinstance(request, wire.Ping):
             seen = forecaster.recent.last_n if forecaster else -1
             return wire.Pong(request.id, seen, "forecasting" if forecaster else "waiting")
@@ -152,7 +196,7 @@ class Server:
         )
 
     def _stats(self) -> dict[str, float]:
-        batch, door, forecaster = self._batch, self._door.counts, self._forecaster
+        batch, door, forecaster = self._batch, self._door.counts, self._current
         counted: dict[str, float] = {
             "forecasts": self._forecasts,
             "requests": door.requests,
@@ -165,19 +209,19 @@ class Server:
         return counted
 
     def _pause_ms(self) -> int:
-        if self._forecaster and self._forecaster.behind:
+        if self._current and self._current.behind:
             return 0
-        waits = [self._clock.pause_ms() if self._forecaster else LATE_MS]
+        waits = [self._clock.pause_ms() if self._current else LATE_MS]
         batch_ns = self._batch.wait_ns() if self._batch else None
         if batch_ns is not None:
             waits.append(batch_ns // 1_000_000)
         return min(waits)
 
-    def _say(self, reason: str) -> None:
+    def _say(self, reason: str, trouble: str = "waiting for telemetry") -> None:
         """Once, not every turn."""
         if reason != self._reason:
             self._reason = reason
-            log.warning("waiting for telemetry: %s", reason)
+            log.warning("%s: %s", trouble, reason)
 
 
 class Clock:
@@ -201,9 +245,9 @@ class Clock:
 class Every:
     """Does something at most once a period; never for a period of 0."""
 
-    def __init__(self, period_s: float, act: Callable[[], object]) -> None:
+    def __init__(self, period_s: float, act: Callable[[], object], last: float = -math.inf) -> None:
         self._period_s, self._act = period_s, act
-        self._last = -math.inf
+        self._last = last
 
     def maybe(self) -> None:
         """Do it if it is time."""

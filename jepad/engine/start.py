@@ -7,6 +7,7 @@ Does not know the work itself.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -26,8 +27,19 @@ def serve(args: argparse.Namespace) -> None:
     backend = None
     if args.model != NO_MODEL:
         files = store.load(args.model or None)
-        backend = onnx.load(files.onnx_path, files.digest)
+        backend = onnx.load(files.onnx_path, files.digest, _actions(files.card))
     options = Options(
-        args.runtime, args.prefix, tuple(args.series), args.model_every, args.transient
+        runtime=args.runtime,
+        prefix=args.prefix,
+        series=tuple(args.series),
+        model_every=args.model_every,
+        transient=args.transient,
+        state=args.state,
     )
     Server(options, backend).run()
+
+
+def _actions(card: Mapping[str, object]) -> tuple[str, ...]:
+    """Kinds of actions the model was trained on; a graph that takes actions may know of none."""
+    found = card.get("actions")
+    return tuple(str(kind) for kind in found) if isinstance(found, list) else ()

@@ -58,7 +58,8 @@ class Supervisor:
         self.pid = 0
         self.client = EngineClient(places.engine_socket)
         self._command = _command(places, model, series)
-        self._command += ["--transient"] if transient else []
+        # A trace's series have another machine's names and habits: nothing of them is kept.
+        self._command += ["--transient"] if transient else ["--state", places.state]
         self._stall_s = stall_s
         self._telemetry = Follower(places.shm_prefix, "telemetry")
         self._task: asyncio.Task[None] | None = None

@@ -21,7 +21,11 @@ MAX_MESSAGE_BYTES = 1 << 20
 MAX_STEPS = 1024  # the newest 128 count
 MAX_CHANNELS = 64
 MAX_DT_S = 86_400.0
+#: Actions of one question, and steps to the next one: as far as one run of the model sees.
+MAX_ACTS = 4
+MAX_AFTER = 64
 
+Name = Annotated[str, Meta(max_length=255)]
 Side = Annotated[int, Meta(ge=0, le=MAX_STEPS)]
 
 
@@ -67,6 +71,24 @@ class Embed(_Request, frozen=True):
     dt_s: Annotated[float, Meta(gt=0, le=MAX_DT_S)]
 
 
+class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One action of a question; kind "" = none, the forecast is only carried on."""
+
+    kind: Name
+    unit: Name = ""
+    value: float = 0.0
+    after: Annotated[int, Meta(ge=0, le=MAX_AFTER)] = 0  # steps since the one before
+
+
+class Foresee(_Request, frozen=True):
+    """What would come if: values [T, C] as gauges and rates, oldest first, and C names."""
+
+    values: Array
+    series: Annotated[tuple[Name, ...], Meta(max_length=MAX_CHANNELS)]
+    dt_s: Annotated[float, Meta(gt=0, le=MAX_DT_S)]
+    acts: Annotated[tuple[Act, ...], Meta(min_length=1, max_length=MAX_ACTS)]
+
+
 class Pong(_Message, frozen=True):
     """Alive; the ring sequence of the newest sample a forecast was made from, -1 = none yet."""
 
@@ -105,6 +127,19 @@ class Embedded(_Message, frozen=True):
     embedding: Array
 
 
+class Foreseen(_Message, frozen=True):
+    """p10, p50 and p90 of C series at K moments, [C, K, 3]: without the actions, with them, and of
+    the difference; in the units asked with."""
+
+    without: Array
+    acted: Array
+    difference: Array
+    horizons_s: tuple[float, ...]  # K
+    usable: tuple[bool, ...]  # C; False = too few samples to say anything
+    model_digest: str
+    actions: tuple[str, ...]  # all kinds that the model knows
+
+
 class Refused(_Message, frozen=True):
     """Why there is no answer; bus_name is that of the JepadError."""
 
@@ -112,8 +147,8 @@ class Refused(_Message, frozen=True):
     message: str
 
 
-Request = Ping | Describe | Stats | Predict | Embed
-Reply = Pong | Described | Counted | Predicted | Embedded | Refused
+Request = Ping | Describe | Stats | Predict | Embed | Foresee
+Reply = Pong | Described | Counted | Predicted | Embedded | Foreseen | Refused
 
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder(Request)
@@ -155,6 +190,11 @@ def unpack(array: Array) -> NDArray[np.floating]:
     if math.prod(array.shape) * dtype.itemsize != len(array.data):
         raise EngineError(f"array of shape {array.shape} came with {len(array.data)} bytes")
     return np.frombuffer(array.data, dtype).reshape(array.shape)
+
+
+def doubles(array: Array) -> NDArray[np.float64]:
+    """As unpack, whatever kind it came as."""
+    return unpack(array).astype(np.float64)
 
 
 def window(array: Array) -> NDArray[np.float64]:

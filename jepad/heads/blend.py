@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from jepad.heads.history import moved
 from jepad.records import Floats, Floats32
 
 _LEVELS = np.array([0.1, 0.5, 0.9])
@@ -39,6 +40,33 @@ class Blend:
         self._learn(newest)
         self._waiting.append((model.astype(np.float32), base.astype(np.float32)))
         return self._weights()
+
+    def move(self, places: NDArray[np.intp]) -> None:
+        """Other channels from now on: channel i was places[i], or is new where that is -1."""
+        self._seen = moved(self._seen, places)
+        self._error = np.stack([moved(error, places) for error in self._error])
+        for _ in range(len(self._waiting)):
+            mine, plain = self._waiting.popleft()
+            self._waiting.append((moved(mine, places, np.nan), moved(plain, places, np.nan)))
+
+    def told(self, channel: int) -> tuple[list[float], list[float], list[float]]:
+        """Errors of the model and of the baseline, and answers seen, a horizon; to persist."""
+        model, base = self._error[:, channel].tolist()
+        return model, base, self._seen[channel].tolist()
+
+    def restore(self, channel: int, told: Sequence[Sequence[float]]) -> None:
+        """Take what `told` said of a channel; ValueError if it can't have."""
+        if len(told) != 3 or {len(row) for row in told} != {len(self._horizons)}:
+            raise ValueError(f"errors of another shape than 3 x {len(self._horizons)}")
+        rows = np.array(told, np.float64)
+        if not (np.isfinite(rows) & (rows >= 0)).all():
+            raise ValueError("errors that are negative or not finite")
+        self._error[:, channel], self._seen[channel] = rows[:2], rows[2]
+
+    @property
+    def proven(self) -> float:
+        """Share of the channels whose weights rest on answers."""
+        return float((self._seen[:, 0] > _PRIOR).mean()) if len(self._seen) else 0.0
 
     def _learn(self, newest: Floats) -> None:
         for i, h in enumerate(self._horizons):

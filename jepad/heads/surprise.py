@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,6 +42,23 @@ class Surprise:
         self._waiting.append(z_hat.astype(np.float32))
         known = [s for s in scores if math.isfinite(s)]
         return min(max(sum(known) / len(known), 0.0), _MOST) if known else math.nan
+
+    def pause(self) -> None:
+        """What was predicted is about other channels than those that come: no answer to it."""
+        self._waiting.clear()
+
+    def told(self) -> list[list[float]]:
+        """Mean, variance and count of the distances a horizon, to persist."""
+        return [a.tolist() for a in (self._mean, self._var, self._seen)]
+
+    def restore(self, told: Sequence[Sequence[float]]) -> None:
+        """Take what `told` said; ValueError if it can't have."""
+        if len(told) != 3 or {len(row) for row in told} != {len(HORIZONS)}:
+            raise ValueError(f"distances of another shape than 3 x {len(HORIZONS)}")
+        rows = np.array(told, np.float64)
+        if not np.isfinite(rows).all() or (rows[1:] < 0).any():
+            raise ValueError("distances that are negative or not finite")
+        self._mean, self._var, self._seen = rows
 
     def _score(self, i: int, z: Floats32) -> float:
         h = HORIZONS[i]

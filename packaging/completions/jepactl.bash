@@ -5,11 +5,12 @@
 #    source ~/.local/share/bash_completion/jepactl
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_jepactl_subparsers=(status top predict watch streams read record model doctor)
+_shtab_jepactl_subparsers=(status top predict what-if watch streams read record model doctor)
 
 _shtab_jepactl_status_option_strings=(-h --help --system --session --json)
 _shtab_jepactl_top_option_strings=(-h --help --once --series --interval --system --session --json)
 _shtab_jepactl_predict_option_strings=(-h --help --horizon --system --session --json)
+_shtab_jepactl_what_if_option_strings=(-h --help --then --series --horizon --steps --units --system --session --json)
 _shtab_jepactl_watch_option_strings=(-h --help --seconds --system --session --json)
 _shtab_jepactl_streams_option_strings=(-h --help --names --system --session --json)
 _shtab_jepactl_read_option_strings=(-h --help --count --follow --series --format --system --session --json)
@@ -19,13 +20,15 @@ _shtab_jepactl_doctor_option_strings=(-h --help --system --session --json)
 _shtab_jepactl_option_strings=(-h --help --version --system --session --json)
 
 _shtab_jepactl_predict_pos_0_COMPGEN=_jepactl_domains
+_shtab_jepactl_what_if_pos_0_COMPGEN=_jepactl_actions
+_shtab_jepactl_what_if_pos_1_COMPGEN=_jepactl_units
 _shtab_jepactl_watch_pos_0_COMPGEN=_jepactl_domains
 _shtab_jepactl_read_pos_0_COMPGEN=_jepactl_streams
 _shtab_jepactl_record_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_jepactl_model_pos_0_COMPGEN=_shtab_compgen_files
 
 _shtab_jepactl_read___format_choices=(table csv json)
-_shtab_jepactl_pos_0_choices=(status top predict watch streams read record model doctor)
+_shtab_jepactl_pos_0_choices=(status top predict what-if watch streams read record model doctor)
 
 _shtab_jepactl_status__h_nargs=0
 _shtab_jepactl_status___help_nargs=0
@@ -43,6 +46,13 @@ _shtab_jepactl_predict___help_nargs=0
 _shtab_jepactl_predict___system_nargs=0
 _shtab_jepactl_predict___session_nargs=0
 _shtab_jepactl_predict___json_nargs=0
+_shtab_jepactl_what_if__h_nargs=0
+_shtab_jepactl_what_if___help_nargs=0
+_shtab_jepactl_what_if___steps_nargs=0
+_shtab_jepactl_what_if___units_nargs=0
+_shtab_jepactl_what_if___system_nargs=0
+_shtab_jepactl_what_if___session_nargs=0
+_shtab_jepactl_what_if___json_nargs=0
 _shtab_jepactl_watch__h_nargs=0
 _shtab_jepactl_watch___help_nargs=0
 _shtab_jepactl_watch___system_nargs=0
@@ -90,8 +100,14 @@ _shtab_jepactl___json_nargs=0
 _jepactl_streams() {
   compgen -W "$(jepactl streams --names 2>/dev/null)" -- "$1"
 }
+_jepactl_units() {
+  compgen -W "$(jepactl what-if --units 2>/dev/null)" -- "$1"
+}
 _jepactl_domains() {
   compgen -W "cpu memory io network disk thermal power gpu" -- "$1"
+}
+_jepactl_actions() {
+  compgen -W "memory.high memory.low cpu.weight freeze thaw drop_caches" -- "$1"
 }
 
 # End Custom Preamble

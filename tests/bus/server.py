@@ -4,6 +4,7 @@ Some domains of Predict are commands, so that a test can make things happen here
 """
 
 import asyncio
+import dataclasses
 import json
 import os
 import sys
@@ -118,6 +119,36 @@ class Service:
         for i in range(int(count)):
             signal = ("org.jepad1.Resource", "PredictionCleared", "o")
             self.door.connection.emit("/org/jepad1/resource", signal, f"/org/jepad1/prediction/{i}")
+
+    async def predict_action(self, asked):
+        self.asked += 1
+        first = asked.steps[0]
+        if first.unit == "slow":
+            await asyncio.sleep(0.5)
+        if first.unit == "boom":
+            raise ZeroDivisionError("/very/secret/path")
+        if first.unit == "nobody\udcff":
+            raise NotFound("no unit\0\udcff")
+        told = json.dumps([asked.domain, [dataclasses.astuple(s) for s in asked.steps]])
+        moment = {
+            "horizon_usec": asked.horizon_us,
+            "without": [[1.0, 2.0, 3.0]],
+            "with": [[0.0, 1.0, float("nan")]],
+            "difference": [[-2.0, -1.0, 0.0]],
+        }
+        return {
+            "series": [told],
+            "units": ["B"],
+            **moment,
+            "unit": first.unit,
+            "confidence": float("nan"),
+            "part": "model",
+            "model": self.model_id(),
+            "age_usec": 1000,
+            "source_n": 3,
+            "actions": ["freeze"],
+            "steps": [moment, moment] if asked.every else None,
+        }
 
     async def embed(self, array, series, dt_s):
         await asyncio.sleep(0.5 if array[0, 0] == 7 else 0)

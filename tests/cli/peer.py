@@ -18,7 +18,13 @@ class Manager(ServiceInterface):
 
     @dbus_method()
     def Describe(self) -> "s":
-        known = {"pid": 7, "engine": "running", "sources": [], "risks": []}
+        known = {
+            "units": ["app.slice", "a\x1b[2J"],
+            "pid": 7,
+            "engine": "running",
+            "sources": [],
+            "risks": [],
+        }
         return json.dumps({"state": self._state, "version": "0", **known})
 
     @dbus_method()
@@ -66,6 +72,44 @@ class WorldModel(ServiceInterface):
             "age_usec": Variant("t", 400_000),
             "source_n": Variant("t", 41),
         }
+
+    @dbus_method()
+    def PredictAction(
+        self, domain: "s", action: "s", parameters: "a{sv}", horizon: "t", options: "a{sv}"
+    ) -> "a{sv}":
+        if action == "power.profile":
+            raise DBusError("org.jepad1.Error.NotReady", "it has never been measured")
+        if action == "freeze" and not parameters:
+            raise DBusError("org.jepad1.Error.InvalidArgument", "freeze wants a unit")
+        asked = {"parameters": parameters, "options": options}
+        told = {
+            key: {k: (v.signature, v.value) for k, v in given.items()}
+            for key, given in asked.items()
+        }
+        rows = {
+            "without": [[0.5, 1.0, 2.0], [90.0, 100.0, 110.0], [1.0, 2.0, 3.0]],
+            "with": [[0.0, 0.5, 1.0], [-10.0, 0.0, 10.0], [1.0, 2.0, float("nan")]],
+            "difference": [[-1.0, -0.5, 0.5], [-120.0, -100.0, -80.0], [-1.0, 0.0, 1.0]],
+        }
+        moment = {k: Variant("a(ddd)", v) for k, v in rows.items()}
+        names = ["cgroup.app.slice/x\x1b[2J.memory_current", "cpu.busy", "load1"]
+        answer = moment | {
+            "series": Variant("as", names),
+            "units": Variant("as", ["KiB", "tick/s", ""]),
+            "unit": Variant("s", "app.slice/x\x1b[2J"),
+            "horizon_usec": Variant("t", horizon),
+            "confidence": Variant("d", 0.75),
+            "part": Variant("s", "model"),
+            "model": Variant("s", "ab" * 32),
+            "age_usec": Variant("t", 400_000),
+            "source_n": Variant("x", 41),
+            "actions": Variant("as", ["freeze"]),
+            "told": Variant("s", json.dumps([domain, action, told])),
+        }
+        if "steps" in options:
+            steps = [moment | {"horizon_usec": Variant("t", n * 10**6)} for n in (1, 64)]
+            answer["steps"] = Variant("aa{sv}", steps)
+        return answer
 
 
 class Resource(ServiceInterface):

@@ -61,7 +61,7 @@ def test_shared_flags_are_in_the_page():
 
 def test_every_verb_that_speaks_json_has_its_shape_in_the_page():
     shapes = page("jepactl.1").split(".Sh JSON")[1].split(".Sh ")[0]
-    assert re.findall(r"\.It Cm ([a-z]+)", shapes) == [v.name for v in VERBS]
+    assert re.findall(r"\.It Cm ([a-z-]+)", shapes) == [v.name for v in VERBS]
 
 
 def test_the_flags_of_the_daemon_are_in_its_page():
@@ -124,3 +124,5 @@ def test_bash_completes_verbs_flags_and_domains():
     assert complete("jepactl", "predict", "--ho") == ["--horizon"]
     assert complete("jepactl", "predict", "me") == ["memory"]
     assert complete("jepactl", "read", "--format", "c") == ["csv"]
+    assert complete("jepactl", "what-if", "fr") == ["freeze"]
+    assert complete("jepactl", "what-if", "--st") == ["--steps"]

@@ -31,7 +31,8 @@ def until(check, patience_s=PATIENCE_S):
 class Telemetry:
     """Samples this machine, a second each by its own clock, twenty in a true one."""
 
-    def __init__(self, prefix, names=SOURCES):
+    def __init__(self, prefix, names=SOURCES, before=None):
+        """`before` is one whose time goes on here, under another set of series."""
         self.snapshot = Snapshot(build(Roots(), names))
         series = [
             {"name": s.name, "unit": s.unit, "semantics": s.semantics} for s in self.snapshot.series
@@ -40,12 +41,17 @@ class Telemetry:
         layout = Layout("telemetry", np.float64, (len(series),), schema, 2048)
         self.writer = Writer.create(prefix, layout)
         self.n = -1
+        self._first_s = before.now_s + 1 if before else 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._play)
 
     def sample(self):
         values = self.snapshot.take().values
-        self.n = self.writer.publish(values, (self.n + 1) * 10**9)
+        self.n = self.writer.publish(values, (self.now_s + 1) * 10**9)
+
+    @property
+    def now_s(self):
+        return self._first_s + self.n
 
     def play(self):
         self._thread.start()
@@ -54,10 +60,13 @@ class Telemetry:
         while not self._stop.wait(0.05):
             self.sample()
 
-    def retire(self):
+    def stop(self):
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def retire(self):
+        self.stop()
         self.writer.retire()
 
 

@@ -5,8 +5,10 @@ import pytest
 
 from jepad.engine.batch import MAX_HOSTS, MAX_QUEUE, MAX_WAIT_NS, Batch, Job
 from jepad.errors import EngineError
+from jepad.heads.action import Action, condition, units
 from jepad.heads.forecast import Output
 from jepad.heads.history import Running
+from jepad.heads.prepare import prepare
 
 
 class Persistence:
@@ -128,3 +130,37 @@ def test_full_batches_go_at_once_and_the_queue_is_bounded():
         batch.run()
     assert backend.sizes == [(MAX_HOSTS, 2)] * (MAX_QUEUE // MAX_HOSTS)
     assert all(isinstance(a, Output) for a in answers)
+
+
+class Doer(Persistence):
+    """Tells the guesses for an effect, each 1 in units of its own."""
+
+    actions = ("memory.high",)
+
+    def infer(self, feeds):
+        self.feeds = feeds
+        effect = feeds["effects"].sum(-1, keepdims=True).repeat(3, -1)
+        return super().infer(feeds) | {"effect": effect}
+
+
+def test_actions_reach_their_own_job_and_come_back_in_units_of_the_series():
+    names = ("cgroup.a.memory_current", "mem.MemFree")
+    backend, answers = Doer(), []
+    batch = Batch(backend)
+    assert batch.actions == ("memory.high",)
+    values = np.array([[6e8], [1e6]]) * (1 + np.arange(40) * 1e-6)
+    for limit in (1e8, 4e8):
+        act = Action("memory.high", "a", limit)
+        batch.add(job(answers, values=values, action=act, series=names))
+    batch.add(job(answers, values=values))
+    batch.run()
+    assert backend.sizes == [(2, 2), (1, 2)]
+    assert not backend.feeds["action"].any()  # of the last run, the one without
+    for answer, limit in zip(answers, (1e8, 4e8), strict=False):
+        whole = np.concatenate([np.full((1, 2, 88), np.nan), values[None]], axis=2)
+        prepared = prepare(whole, np.ones(1))
+        told = condition(prepared, names, whole, Action("memory.high", "a", limit))
+        wanted = told["effects"].sum(-1) * units(prepared, names)
+        assert wanted[0, 0, 3] < -1e8
+        np.testing.assert_allclose(answer.effect[..., 1], wanted, rtol=1e-3)
+    assert not answers[2].effect.any()

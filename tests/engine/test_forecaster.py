@@ -14,6 +14,7 @@ from jepad.engine.recent import Recent
 from jepad.engine.scale import rolled
 from jepad.errors import EngineError, ModelError
 from jepad.heads.prepare import HORIZONS
+from jepad.heads.since import FEWEST
 from jepad.models import store
 from jepad.ring.layout import Layout
 from jepad.ring.stream import Stream
@@ -96,10 +97,14 @@ def promises(forecast):
         assert ((share >= 0) & (share <= 1)).all()
 
 
-def test_the_baseline_alone_from_the_first_sample(machine):
+def test_the_baseline_alone_from_the_eighth_sample(machine):
     forecaster = machine.forecaster(None)
     assert forecaster.tick() is None
-    for made in played(machine, forecaster, 40):
+    for made in played(machine, forecaster, FEWEST - 1):
+        assert np.isnan(made.forecast.quantiles).all()  # nothing is said rather than guessed
+        assert not made.forecast.p_rise.any()
+    played(machine, forecaster, 1)
+    for made in played(machine, forecaster, 33):
         promises(made.forecast)
         assert made.embedding is None
         assert made.age == 0
@@ -112,7 +117,7 @@ def test_the_baseline_alone_from_the_first_sample(machine):
 def test_the_model_speaks_once_it_has_seen_enough(machine, model):
     forecaster = machine.forecaster(model)
     made = played(machine, forecaster, 30)
-    for one in made:
+    for one in made[FEWEST:]:
         promises(one.forecast)
     assert not made[3].forecast.weight.any()
     assert made[-1].forecast.weight[:, :4].any()
@@ -174,7 +179,7 @@ def test_a_model_that_fails_leaves_the_baseline(machine, caplog):
 
     caplog.set_level(logging.ERROR)
     forecaster = machine.forecaster(Broken())
-    for made in played(machine, forecaster, 30):
+    for made in played(machine, forecaster, 30)[FEWEST:]:
         promises(made.forecast)
         assert not made.forecast.weight.any()
     assert [r.getMessage() for r in caplog.records if "out of order" in r.getMessage()] == [

@@ -20,7 +20,7 @@ from jepad.ring.layout import Layout
 from jepad.ring.stream import Stream, listing
 from jepad.ring.writer import Writer
 
-from .conftest import PATIENCE_S, Telemetry, until
+from .conftest import PATIENCE_S, SOURCES, Telemetry, until
 
 
 def opened(places, name):
@@ -201,6 +201,47 @@ def test_stops_cleanly(places, telemetry, engine):
     assert child.wait(PATIENCE_S) == 0
     assert predictions.state == "stopped"
     assert not os.path.exists(f"{places.runtime}/engine.sock")
+
+
+def test_what_was_learned_is_kept(places, telemetry, engine):
+    """Of each series: saved at the end, by name, ours alone; and taken up again."""
+    child = engine("--model", "none", "--state", places.state)
+    predictions = opened(places, "predictions.machine")
+    until(lambda: predictions.head >= 20)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(PATIENCE_S) == 0
+    for name in ("learned", "days"):
+        assert stat.S_IMODE(os.stat(f"{places.state}/{name}").st_mode) == 0o600
+    with open(f"{places.state}/learned", "rb") as file:
+        book = msgspec.json.decode(file.read().split(b"\n", 1)[1])
+    seen = {one["name"]: one["fast"]["running"][0] for one in book["series"]}
+    assert seen["mem.MemFree"] >= 20
+    with open(f"{places.state}/learned", "r+b") as file:
+        file.seek(200)
+        file.write(b"spoiled")
+    again = engine("--model", "none", "--state", places.state)
+    line = again.stderr.readline()
+    assert "learning starts anew" in line
+    assert f"{places.state}/learned" in line
+    head = predictions.head
+    until(lambda: predictions.head > head + 2)
+
+
+def test_other_series_of_the_same_machine_cost_no_restart(places, telemetry, engine):
+    engine("--model", "none")
+    before = opened(places, "predictions.machine")
+    telemetry.stop()
+    telemetry.writer.close()
+    more = Telemetry(places.shm_prefix, (*SOURCES, "network"), telemetry)
+    more.play()
+    until(lambda: before.state == "retired")
+    after = opened(places, "predictions.machine")
+    names = [s["name"] for s in after.header.schema["series"]]
+    assert len(names) > len(before.header.schema["series"])
+    frame = after.read(n=0)
+    old = [names.index(s["name"]) for s in before.header.schema["series"]]
+    assert np.isfinite(frame.array[old, :, :3]).all()
+    more.retire()
 
 
 def test_transient_streams_go_with_it(places, telemetry, engine):

@@ -20,8 +20,46 @@ def test_array_survives():
 
 def test_requests_survive():
     array = wire.pack(np.ones((4, 2), np.float32))
-    for request in (wire.Ping(1, 2), wire.Predict(3, 4, array, 1.0), wire.Embed(5, 6, array, 0.5)):
+    acts = (wire.Act("freeze", "a"), wire.Act("memory.high", "a", 1e9, 64), wire.Act("", after=1))
+    for request in (
+        wire.Ping(1, 2),
+        wire.Predict(3, 4, array, 1.0),
+        wire.Embed(5, 6, array, 0.5),
+        wire.Foresee(7, 8, array, ("x", "y"), 1.0, acts),
+    ):
         assert wire.read_request(wire.encode(request)) == request
+
+
+def foresee(*acts, names=("x",)):
+    return {
+        "type": "Foresee", "id": 1, "deadline_ns": 1, "values": {"shape": [1, 1], "data": b"0000"},
+        "series": names, "dt_s": 1.0, "acts": acts,
+    }  # fmt: skip
+
+
+def test_a_question_is_read():
+    asked = wire.read_request(msgspec.msgpack.encode(foresee({"kind": "freeze"})))
+    assert asked.acts == (wire.Act("freeze"),)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        foresee(),
+        foresee(*[{"kind": "freeze"}] * (wire.MAX_ACTS + 1)),
+        foresee({"kind": "x" * 256}),
+        foresee({"kind": "freeze", "unit": "x" * 256}),
+        foresee({"kind": "freeze", "after": wire.MAX_AFTER + 1}),
+        foresee({"kind": "freeze", "after": -1}),
+        foresee({"kind": "freeze", "value": "1"}),
+        foresee({"kind": "freeze", "more": 1}),
+        foresee({"kind": "freeze"}, names=["x"] * (wire.MAX_CHANNELS + 1)),
+        foresee({"kind": "freeze"}, names=["x" * 256]),
+    ],
+)
+def test_questions_out_of_bounds_are_refused(fields):
+    with pytest.raises(EngineError):
+        wire.read_request(msgspec.msgpack.encode(fields))
 
 
 @given(st.binary(max_size=200))

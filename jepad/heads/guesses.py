@@ -1,0 +1,259 @@
+"""Plain guesses for what an action on a control group changes, from what the group uses now.
+
+Owns: what a series is to an action, by its name, and the arithmetic of memory, processor time and
+page cache. The model weighs the guesses. Does not know: scales, the network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from jepad.heads.prepare import EFFECTS, HORIZONS
+from jepad.records import Floats
+
+KINDS = ("memory.high", "memory.low", "cpu.weight", "freeze", "thaw", "drop_caches")
+FIELDS = ("memory_current", "cpu_usage", "memory_pressure", "io_bytes")
+MEMORY, CPU, PRESSURE, IO, ANOTHER, HOST_MEMORY, HOST_CPU, HOST_PRESSURE, OTHER = range(9)
+ROLES = (
+    *("its memory", "its cpu", "its pressure", "its io", "another group"),
+    *("host memory", "host cpu", "host pressure", "other"),
+)
+#: The six guesses: the target's part ends; it comes back; memory goes to the limit; what it was
+#: about to gain is not gained; processor time is shared anew; page cache is freed.
+STOPS, RETURNS, LIMIT, HELD, SHARED, FREED = range(EFFECTS)
+_STEPS = np.array(HORIZONS, float)
+_MANY = 1e6  # us/s: one processor, or all time stalled
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a series is to an action."""
+
+    role: int
+    field: int  # of a group, as in FIELDS; -1 = the host's
+    use: float  # its change by one byte, or one us/s of processor time, more in use
+    cache: float  # its change by one byte of page cache freed
+    least: float  # the least unit of its effects
+
+
+_GROUP = (
+    Place(MEMORY, 0, 1.0, -1.0, 2.0**20),
+    Place(CPU, 1, 1.0, 0.0, 1e4),
+    Place(PRESSURE, 2, 1.0, 0.0, 1e4),
+    Place(IO, 3, 1.0, 0.0, 1e5),
+)
+_KIB, _PAGE = 1 / 1024, 1 / 4096
+#: The first pattern that matches the whole name tells.
+_HOST = (
+    (r"mem\.MemFree", Place(HOST_MEMORY, -1, -_KIB, _KIB, 1024)),
+    (r"mem\.MemAvailable", Place(HOST_MEMORY, -1, -_KIB, 0, 1024)),
+    (r"mem\.(Cached|Buffers|(Ina|A)ctive\(file\))", Place(HOST_MEMORY, -1, 0, -_KIB, 1024)),
+    (r"mem\.(AnonPages|(Ina|A)ctive\(anon\))", Place(HOST_MEMORY, -1, _KIB, 0, 1024)),
+    (r"vm\.nr_free_pages", Place(HOST_MEMORY, -1, -_PAGE, _PAGE, 256)),
+    (r"vm\.nr_(in)?active_file", Place(HOST_MEMORY, -1, 0, -_PAGE, 256)),
+    (r"vm\.nr_(in)?active_anon", Place(HOST_MEMORY, -1, _PAGE, 0, 256)),
+    (r"mem\..*", Place(HOST_MEMORY, -1, 0, 0, 1024)),
+    (r"vm\.nr_.*", Place(HOST_MEMORY, -1, 0, 0, 256)),
+    (r"cpu\.(busy|user|system)", Place(HOST_CPU, -1, 1e-4, 0, 1)),
+    (r"cpu\.idle", Place(HOST_CPU, -1, -1e-4, 0, 1)),
+    (r"cpu\d*\..*", Place(HOST_CPU, -1, 0, 0, 1)),
+    (r"load\d+|procs_running", Place(HOST_CPU, -1, 0, 0, 0.1)),
+    (r"psi\..*\.total", Place(HOST_PRESSURE, -1, 1, 0, 1e4)),
+    (r"psi\..*\.avg\d+", Place(HOST_PRESSURE, -1, 1e-4, 0, 1)),
+    (r"vm\..*|disk\..*|ctxt|intr", Place(OTHER, -1, 0, 0, 20)),
+)
+
+
+@lru_cache(4096)
+def place(name: str, unit: str) -> Place:
+    """What the series `name` is to an action on `unit`."""
+    match = re.fullmatch(rf"cgroup\.(.+)\.({'|'.join(FIELDS)})", name)
+    if match:
+        field, group = FIELDS.index(match[2]), match[1]
+        own = _GROUP[field]
+        # A group above its target moves as the target does.
+        if unit and (f"{group}/".startswith(f"{unit}/") or unit.startswith(f"{group}/")):
+            return own
+        return Place(ANOTHER, field, 1.0, own.cache, own.least)
+    for pattern, found in _HOST:
+        if re.fullmatch(pattern, name):
+            return found
+    return Place(OTHER, -1, 0, 0, 0)
+
+
+class Seen:
+    """The state guesses rest on: of each series [C, H], of target and host; bytes and us/s."""
+
+    def __init__(
+        self, places: Sequence[Place], names: list[str], values: Floats, unit: str
+    ) -> None:
+        values = np.where(np.abs(values) < 1e30, values, np.nan)
+        self.places = places
+        #: The further ahead, the longer the past that speaks for it.
+        self.usual = np.stack([_recent(values, k) for k in (4, 8, 32, 128)], 1)
+        self.active = _active(values)
+        self.high = np.fmax.reduce(values, axis=1, initial=0.0)
+        slope = (_recent(values, 4) - _recent(values[:, -20:-4], 16)) / 10
+        self.slope = np.where(np.isfinite(values[:, -20:]).sum(1) >= 16, slope, 0.0)
+        at = {name: i for i, name in enumerate(names)}
+        memory, cpu = (at.get(f"cgroup.{unit}.{field}", -1) for field in FIELDS[:2])
+        self.memory = float(self.usual[memory, 0]) if memory >= 0 else 0.0
+        self.drift = (self.slope[memory] if memory >= 0 else 0.0) * _STEPS
+        self.climb = (_climb(values[memory]) if memory >= 0 else 0.0) * _STEPS
+        self.expected = np.maximum(self.memory + self.drift, 0.0)
+        none = np.zeros(len(_STEPS))
+        self.cpu = self.usual[cpu] if cpu >= 0 else none
+        self.restart = np.maximum(self.active[cpu] - self.cpu, 0) if cpu >= 0 else none
+        others = [i for i, p in enumerate(places) if (p.role, p.field) == (ANOTHER, 1)]
+        self.others = self.usual[others].sum(0) if others else none
+        self.rivals = int((self.usual[others, 2] > 0.02 * _MANY).sum()) if others else 0
+        level = {name: float(self.usual[i, 1]) for name, i in at.items()}
+        self.busy = 1e4 * level.get("cpu.busy", float(self.cpu[1] + self.others[1]) / 1e4)
+        spare = 1e4 * (level.get("cpu.idle", 0.0) + level.get("cpu.iowait", 0.0))
+        self.capacity = max(self.busy + spare, _MANY)
+        pinned = level.get("mem.Shmem", 0.0) + level.get("mem.Mapped", 0.0)
+        held = level.get("mem.Cached", 0.0) + level.get("mem.Buffers", 0.0) - pinned
+        self.cache = 1024 * max(held, 0.0)
+        #: Where what is squeezed out can go; unknown is enough.
+        self.swap = 1024 * level.get("mem.SwapFree", np.inf)
+        self.grouped = float(sum(self.usual[i, 1] for i, p in enumerate(places) if p.field == 0))
+
+
+def _recent(values: Floats, count: int) -> Floats:
+    """Mean of the newest `count` of [C, T], NaN left out; 0 where there is none: [C]."""
+    tail = values[:, -count:]
+    known = np.isfinite(tail)
+    out: Floats = np.where(known, tail, 0).sum(1) / np.maximum(known.sum(1), 1)
+    return out
+
+
+def _active(values: Floats) -> Floats:
+    """The mean of [C, T] where it is more than a little: what a group does when it works."""
+    high = np.fmax.reduce(values, axis=1, initial=0.0)
+    works = values > 0.1 * high[:, None]
+    out: Floats = np.where(works, values, 0).sum(1) / np.maximum(works.sum(1), 1)
+    return out
+
+
+def _climb(values: Floats) -> float:
+    """What [T] gains a step where it gains."""
+    gained = np.diff(values)
+    gained = gained[gained > 0]
+    return float(gained.mean()) if len(gained) else 0.0
+
+
+def guesses(seen: Seen, kind: str, value: float, dt_s: float) -> Floats:
+    """Of each series, in its own units, with the action less without it: [C, H, EFFECTS]."""
+    out = np.zeros((len(seen.places), len(_STEPS), EFFECTS))
+    for i, row in enumerate(out):
+        if kind == "freeze":
+            _freeze(row, seen, i)
+        elif kind == "thaw":
+            _thaw(row, seen, i)
+        elif kind == "cpu.weight":
+            _weight(row, seen, i, value)
+        elif kind == "drop_caches":
+            _drop(row, seen, i)
+        elif kind == "memory.high" and (seen.expected > value).any():
+            _squeeze(row, seen, i, (value, dt_s))
+        else:
+            _relieve(row, seen, i)
+    return out
+
+
+def _freeze(row: Floats, s: Seen, i: int) -> None:
+    p, own = s.places[i], s.usual[i]
+    if p.role == CPU:
+        row[:, STOPS] = -np.minimum(s.cpu, own)
+    elif p.role in (PRESSURE, IO):
+        row[:, STOPS] = -own
+    elif p.role == HOST_CPU:
+        row[:, STOPS] = -s.cpu * p.use
+    elif p.role in (HOST_PRESSURE, OTHER):
+        row[:, STOPS] = -own * s.cpu / max(s.busy, 1.0)
+    elif p.role in (MEMORY, HOST_MEMORY):
+        row[:, HELD] = -s.drift * p.use
+    elif p.field == CPU:
+        row[:, SHARED] = s.cpu * _part(s, own)
+
+
+def _thaw(row: Floats, s: Seen, i: int) -> None:
+    p, own = s.places[i], s.usual[i]
+    if p.role == CPU:
+        row[:, RETURNS] = s.restart
+    elif p.role in (PRESSURE, IO, HOST_PRESSURE, OTHER):
+        row[:, RETURNS] = np.maximum(s.active[i] - own, 0)
+    elif p.role == HOST_CPU:
+        row[:, RETURNS] = s.restart * p.use
+    elif p.role in (MEMORY, HOST_MEMORY):
+        row[:, HELD] = s.climb * p.use
+    elif p.field == CPU:
+        row[:, SHARED] = -np.minimum(s.restart * _part(s, own), own)
+
+
+def _weight(row: Floats, s: Seen, i: int, weight: float) -> None:
+    """Groups that want more than there is share by weight; a rival's is taken to be 100."""
+    p, own = s.places[i], s.usual[i]
+    total = s.cpu + s.others
+    fair = total * weight / (weight + 100 * s.rivals)
+    gain = np.clip(fair - s.cpu, -s.cpu, s.others)
+    less, more = max(0.0, 1 - weight / 100), max(0.0, 1 - 100 / weight)
+    if p.role == CPU:
+        row[:, SHARED], row[:, STOPS], row[:, RETURNS] = gain, -s.cpu * less, s.others * more
+    elif p.role == ANOTHER and p.field == CPU:
+        row[:, SHARED] = -gain * _part(s, own)
+        row[:, STOPS], row[:, RETURNS] = -own * more, s.cpu * less * _part(s, own)
+
+
+def _drop(row: Floats, s: Seen, i: int) -> None:
+    p, own = s.places[i], s.usual[i]
+    if p.field == MEMORY:
+        row[:, FREED] = -np.minimum(own, s.cache * own / max(s.grouped, 1.0))
+        row[:, STOPS] = -np.minimum(own, s.cache)
+    elif p.role == HOST_MEMORY:
+        row[:, FREED] = s.cache * p.cache
+        row[:, STOPS] = -own * (p.cache < 0)
+    else:
+        row[:, RETURNS] = np.maximum(s.active[i] - own, 0)
+
+
+def _squeeze(row: Floats, s: Seen, i: int, limit: tuple[float, float]) -> None:
+    """A limit below what the group will hold: it is reclaimed from, and waits meanwhile."""
+    value, dt_s = limit
+    p, own = s.places[i], s.usual[i]
+    over = np.maximum(s.expected - value, 0)
+    if p.role in (MEMORY, HOST_MEMORY):
+        row[:, LIMIT] = -np.minimum(over, s.cache + s.swap) * p.use
+        row[:, FREED] = -over * p.use
+        row[:, HELD] = np.minimum(s.memory - s.expected, 0) * (over > 0) * p.use
+    elif p.role in (PRESSURE, HOST_PRESSURE):
+        row[:, LIMIT] = (_MANY * p.use - own) * (over > 0)
+    elif p.role in (CPU, HOST_CPU):
+        row[:, STOPS] = -s.cpu * p.use * (over > 0)
+    elif p.role == IO:
+        row[:, STOPS] = -own * (over > 0)
+        row[:, LIMIT] = over / (_STEPS * dt_s)
+    elif p.role == OTHER:
+        row[:, RETURNS] = np.maximum(s.active[i] - own, 0) * (over > 0)
+
+
+def _relieve(row: Floats, s: Seen, i: int) -> None:
+    """Memory promised, or a limit above what the group holds: what pressed it may cease."""
+    p, own = s.places[i], s.usual[i]
+    if p.role in (PRESSURE, HOST_PRESSURE):
+        row[:, STOPS] = -own
+    elif p.role == MEMORY:
+        row[:, RETURNS] = s.high[i] - own
+        row[:, HELD] = np.maximum(-s.drift, 0)
+    elif p.role in (CPU, IO):
+        row[:, RETURNS] = np.maximum(s.active[i] - own, 0)
+
+
+def _part(s: Seen, own: Floats) -> Floats:
+    """Another group's part of the processor time of all others."""
+    return own / np.maximum(s.others, 1.0)
