@@ -1,4 +1,4 @@
-# make run | test | lint | bench | completions | clean. Each does its own set-up on a fresh machine.
+# make run | test | lint | bench | gym | completions | clean. Each does its own set-up on a fresh machine.
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
@@ -6,7 +6,7 @@ BOOTSTRAP ?= python3
 ARGS ?=
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: run test lint bench train completions clean
+.PHONY: run test lint bench gym completions clean
 
 run: $(VENV)/.run
 	@$(VENV)/bin/jepad --session $(ARGS)
@@ -24,7 +24,11 @@ lint: $(VENV)/.dev
 	xmllint --noout dbus/interfaces/*.xml dbus/*.policy dbus/*.conf
 
 bench: $(VENV)/.dev
-	@for name in footprint cli bus ring machine; do $(PY) -m bench $$name --quick $(ARGS) || exit 1; done
+	@for name in footprint cli bus ring machine stall action thermal power; do $(PY) -m bench $$name --quick $(ARGS) || exit 1; done
+
+# Telemetry of real load, with actions and their twins: native cgroups and qemu guests. Needs root.
+gym: $(VENV)/.dev
+	$(PY) -m jepad.learn.gym --out data/gym $(ARGS)
 
 completions: $(VENV)/.dev
 	$(PY) packaging/completions.py

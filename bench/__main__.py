@@ -18,7 +18,11 @@ NAMES = {
     "cli": "start-up of jepactl beside python3",
     "bus": "Predict over the bus, and a pipelined burst",
     "ring": "the shared-memory ring beside memcpy, sockets and ZeroMQ",
-    "machine": "forecasts beside classical and boosted-tree baselines, on unseen hosts",
+    "machine": "forecasts, events and anomalies beside classical and boosted-tree baselines",
+    "stall": "warning of memory stalls beside the rules of earlyoom, systemd-oomd and others",
+    "action": "predicted effects of actions beside what happened in held-out episodes",
+    "thermal": "temperature and throttling of unseen boards beside boosted trees",
+    "power": "wall power at 1 Hz beside boosted trees",
 }
 _HOPPED = "JEPAD_BENCH_HOPPED"  # set once: a second try would be an endless one
 #: What the dev environment has and a bare Python has not.
