@@ -31,7 +31,7 @@ _RULES: tuple[tuple[str, str, Semantics], ...] = (
     (r"net\..+\.(rx|tx)B", "B", "counter"),
     (r"net\..+\.(rxp|txp|err|drop)|tcp\.retrans", "packet", "counter"),
     (r"cgroup\..+\.memory_current", "B", "gauge"),
-    (r"cgroup\..+\.(cpu_usage|memory_pressure)", "us", "counter"),
+    (r"cgroup\..+\.(cpu_usage|(memory|cpu|io)_pressure)", "us", "counter"),
     (r"cgroup\..+\.io_bytes", "B", "counter"),
     (r"fs\..+\.(used|files)", "%", "gauge"),
     (r"proc\.\d+\.rss", "B", "gauge"),
@@ -50,7 +50,7 @@ _RULES: tuple[tuple[str, str, Semantics], ...] = (
     (r"gpu.*\.temp", "degC", "gauge"),
     (r"gpu.*\.power", "W", "gauge"),
     (r"gpu.*\.clock", "MHz", "gauge"),
-    (r"ops|selfcpu_ms", "", "counter"),
+    (r"ops|selfcpu_ms|label\..+\.ops|label\.oom_kills", "", "counter"),
 )
 
 
