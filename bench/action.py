@@ -7,7 +7,7 @@ is of seeds that no training saw. Does not know: how effects are foretold.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -30,7 +30,6 @@ _OURS = os.path.join(os.path.dirname(__file__), "..", "data", "gym")
 _QUICK, _EVERY = 24, 4  # with --quick: episodes judged; every so many teach
 #: Hops of a rollout: place of the horizon, and how often.
 _HOPS = ((1, 4), (2, 4), (3, 2))
-_FEWEST = 3  # events a (kind, series, horizon) is judged by
 
 
 def run(options: Options) -> Report:
@@ -53,9 +52,12 @@ def judge(report: Report, graph: Graph, taught: Sequence[Event], happened: Seque
     """Everything that is said of one graph."""
     told, asked = outcomes.rows(taught), outcomes.rows(happened)
     said = [foretell(graph, e) for e in happened]
-    found = outcomes.verdicts(told, asked, np.concatenate(said), _FEWEST)
+    found = outcomes.verdicts(told, asked, np.concatenate(said))
     _notes(report, taught, happened, found)
-    _effects(report, found)
+    guessed = np.repeat(asked.guessed.sum(-1)[..., None], 3, -1)
+    _effects(
+        report, {"jepad int8": found, "plain guesses": outcomes.verdicts(told, asked, guessed)}
+    )
     _by_series(report, found)
     _rollouts(report, graph, (told, happened))
     _latents(report, graph, happened)
@@ -100,25 +102,24 @@ def _notes(
         f"judged (taught): {counts}",
         f"{len(found)} of (action, series, horizon) count: where, by the seeds that teach, the "
         "action does more than twins differ by chance, always with one sign or with the sign of "
-        f"a plain guess (3 standard errors), and {_FEWEST} judged actions or more show it",
+        "a plain guess (3 standard errors); each as often as it was judged",
     ]
 
 
-def _effects(report: Report, found: Sequence[Verdict]) -> None:
+def _effects(report: Report, by: Mapping[str, Sequence[Verdict]]) -> None:
     """Error ÷ that of the mean effect, by kind and horizon."""
+    found = by["jepad int8"]
+    figures = [(name, verdicts, "ratio") for name, verdicts in by.items()]
+    figures += [('"no effect"', found, "none"), ("covered by p10–p90", found, "coverage")]
     rows: list[list[Cell]] = []
     for kind in (*KINDS, "all"):
-        some = [v for v in found if kind in ("all", v.key[0])]
-        if not some:
-            continue
-        for what in ("ratio", "none", "coverage"):
-            each = [
-                outcomes.overall([v for v in some if v.horizon == h])[what]
-                for h in range(len(HORIZONS))
-            ]
-            name = {"ratio": "jepad int8", "none": '"no effect"', "coverage": "covered by p10–p90"}
-            rows.append([kind, name[what], len(some), *each, outcomes.overall(some)[what]])
-    columns = ["action", "figure", "series × horizons", *(f"{h} steps" for h in HORIZONS), "all"]
+        for name, verdicts, what in figures:
+            some = [v for v in verdicts if kind in ("all", v.key[0])]
+            near = [[v for v in some if v.horizon == h] for h in range(len(HORIZONS))]
+            cells = [outcomes.overall(each)[what] for each in (*near, some)]
+            if some:
+                rows.append([kind, name, sum(v.events for v in some), *cells])
+    columns = ["action", "figure", "answers", *(f"{h} steps" for h in HORIZONS), "all"]
     report.tables.append(Table("error of the effect ÷ per-action mean effect's", columns, rows))
     total = outcomes.overall(found)
     report.goals += [

@@ -103,7 +103,7 @@ def _swap_free(trace: Trace, rows: Rows) -> Floats:
 def _earlyoom(trace: Trace, rows: Rows) -> Floats:
     available = _level(trace, rows, "mem.MemAvailable")
     share = available / (available + np.nan_to_num(_level(trace, rows, "mem.AnonPages")))
-    return -np.fmax(share, _swap_free(trace, rows))
+    return -np.maximum(np.nan_to_num(share, nan=1.0), _swap_free(trace, rows))
 
 
 def _oomd(trace: Trace, rows: Rows) -> Floats:

@@ -13,6 +13,7 @@ import numpy as np
 
 from jepad.engine.bounds import ceilings, floors, sane
 from jepad.engine.channels import choose
+from jepad.engine.publisher import causes_of
 from jepad.errors import Lapped, NotFound, RingError
 from jepad.heads.since import baselines
 from jepad.records import Floats, Forecast, Series, Window
@@ -84,16 +85,18 @@ class Outlook:
             return self.latest
         header = self._stream.header
         schema = header.schema
+        series = tuple(Series(s["name"], s["unit"], s["semantics"]) for s in schema["series"])
         return Forecast(
             source_n=frame.source_n,
             t_ns=frame.t_ns,
-            series=tuple(Series(s["name"], s["unit"], s["semantics"]) for s in schema["series"]),
+            series=series,
             horizons_s=tuple(float(h) for h in schema["horizons_s"]),
             quantiles=frame.array[:, :, :3],
             p_rise=frame.array[:, :, 3],
             weight=frame.array[:, :, 4],
             surprise=bits_float(frame.aux[0]),
             model_digest=bytes(header.model_sha256).hex(),
+            causes=tuple(series[c].name for c in causes_of(frame.aux[1]) if c < len(series)),
         )
 
     def _fresh(self, frame: Frame, window: Window) -> bool:

@@ -18,7 +18,7 @@ Floats32 = NDArray[np.float32]
 Semantics = Literal["gauge", "counter"]
 Part = Literal["model", "baseline", "blend"]
 
-#: Slot flag: time passed unseen before this sample (suspend, missed ticks, a schema change).
+#: Slot flag: time passed unseen before this sample (suspend, missed ticks).
 GAP = 1
 
 
@@ -62,8 +62,9 @@ class Forecast:
     quantiles: Floats32  # [C, H, 3]: p10, p50, p90
     p_rise: Floats32  # [C, H]: probability to rise above the channel's own recent q97
     weight: Floats32  # [C, H]: share of the model in the blend, 0 = baseline alone
-    surprise: float  # latent distance of what came to what was predicted; NaN until known
+    surprise: float  # how unlike its usual self the machine is, 0..20; NaN until known
     model_digest: str  # SHA-256 of the model file; "" when no model spoke
+    causes: tuple[str, ...] = ()  # series that surprise most, most first
 
     def part(self) -> Part:
         """Which part of the ensemble carries this forecast."""

@@ -40,6 +40,9 @@ DOMAINS = {
     "gpu": ("gpu*",),
 }
 
+#: From this score on an anomaly is worth a line.
+ANOMALOUS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -93,7 +96,7 @@ class Service:
         return forecast.model_digest if forecast else ""
 
     def anomaly_score(self) -> float:
-        """Latent surprise of the newest sample; NaN until known."""
+        """How unlike its usual self the machine is, 0..20; NaN until known."""
         forecast = self._parts.outlook.latest
         return forecast.surprise if forecast else float("nan")
 
@@ -115,6 +118,7 @@ class Service:
                     "weight": finite(float(forecast.weight.mean())) if forecast else None,
                 },
                 "anomaly_score": finite(self.anomaly_score()),
+                "anomaly_series": list(forecast.causes) if forecast else [],
                 "samples": parts.telemetry.samples,
                 "head": parts.telemetry.head,
                 "missed_ticks": self.missed_ticks,
@@ -165,6 +169,9 @@ class Service:
         lines += [f"    Engine: {reason}"] if reason else []
         lines += [f"    Failed: {s.name}: {s.reason} ({s.failures} times)" for s in bad]
         lines += [f"    Raised: {risk_line(a.risk)}" for a in parts.alerts.active.values()]
+        if forecast and forecast.surprise >= ANOMALOUS:
+            causes = f": {', '.join(forecast.causes)}" if forecast.causes else ""
+            lines += [f"   Anomaly: {forecast.surprise:.1f} above usual{causes}"]
         seen = [r for r in self._risks if r.probability >= WORTH_A_LINE]
         lines += [f"      Risk: {risk_line(r)}" for r in seen]
         lines += [] if seen else [f"      Risk: none above {WORTH_A_LINE:.0%}"]
@@ -225,9 +232,11 @@ class Service:
             raise SettingError(f"unknown option {min(options)!r}; Predict takes none yet")
         forecast = self._forecast()
         h = _horizon(forecast, horizon_us)
-        picks = self._spoken(forecast, _matching(forecast, domain), h)
+        asked = _matching(forecast, domain)
+        picks = self._spoken(forecast, asked, h)
         names = [forecast.series[c].name for c in picks]
-        rows = forecast.quantiles[picks, h].astype(float)
+        silent = [forecast.series[c].name for c in asked if c not in picks]
+        rows, weights = forecast.quantiles[picks, h].astype(float), forecast.weight[picks, h]
         return {
             "series": names,
             "units": [forecast.series[c].unit for c in picks],
@@ -236,7 +245,10 @@ class Service:
             "p50": rows[:, 1].tolist(),
             "p90": rows[:, 2].tolist(),
             "confidence": self._parts.outlook.confidence(names),
-            "part": part_of(forecast.weight[picks, h]),
+            "part": part_of(weights),
+            "parts": [part_of(weight) for weight in weights],
+            "weights": weights.astype(float).tolist(),
+            "silent": silent,
             "model": forecast.model_digest,
             "age_usec": max(0, time.monotonic_ns() - forecast.t_ns) // 1000,
             "source_n": forecast.source_n,
@@ -272,6 +284,7 @@ class Service:
             "state": self.state(),
             "source_n": forecast.source_n,
             "surprise": forecast.surprise,
+            "anomaly_series": list(forecast.causes),
             "model": forecast.model_digest,
             "part": forecast.part(),
             "embedding_stream": "embeddings.machine",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jepad.engine.publisher import aged
 from jepad.outlook import STEPS, STREAM, Coverage, Outlook
 from jepad.records import Forecast, Series, Window
 from jepad.ring.layout import Layout, float_bits
@@ -27,9 +28,11 @@ def engine(prefix):
     return Writer.create(prefix, Layout(STREAM, "f4", (1, 6, 5), schema, 64, DIGEST))
 
 
-def say(writer, source_n):
+def say(writer, source_n, causes=()):
     record = np.tile(np.array([1, 2, 3, 0.5, 0.75], np.float32), (1, 6, 1))
-    writer.publish(record, t_ns=source_n * 10**9, source_n=source_n, aux=(float_bits(2.5), 0))
+    writer.publish(
+        record, t_ns=source_n * 10**9, source_n=source_n, aux=(float_bits(2.5), aged(7, causes))
+    )
 
 
 def test_too_few_samples_give_no_forecast(prefix):
@@ -52,10 +55,11 @@ def test_without_an_engine_the_baseline_speaks_and_we_are_degraded(prefix):
 
 def test_a_fresh_engine_speaks(prefix):
     with engine(prefix) as writer:
-        say(writer, 39)
+        say(writer, 39, causes=[0, 200])
         outlook = Outlook(prefix, ["*"], 1.0)
         forecast = outlook.update(window())
         assert not outlook.degraded
+        assert forecast.causes == (forecast.series[0].name,)  # none has place 200
         assert forecast.model_digest == DIGEST.hex()
         assert forecast.part() == "blend"
         assert forecast.surprise == 2.5

@@ -82,7 +82,8 @@ def test_predict_by_domain_series_and_pattern(service):
         assert got["units"] == ["tick/s"]
         assert got["horizon_usec"] == 64_000_000
         assert got["p10"][0] <= got["p50"][0] <= got["p90"][0]
-        assert got["part"] == "baseline"
+        assert (got["part"], got["parts"], got["weights"]) == ("baseline", ["baseline"], [0.0])
+        assert got["silent"] == []
         assert np.isnan(got["confidence"])  # nothing fell due yet
     assert service.predict("memory", 0, {})["horizon_usec"] == 1_000_000
 
@@ -113,7 +114,8 @@ def test_a_series_without_samples_has_no_forecast_and_says_so(prefix, parts):
     ):
         predicted(4)
     assert {row[0] for row in service.forecasts()} == {"cpu.busy"}
-    assert service.predict("*", 0, {})["series"] == ["cpu.busy"]
+    got = service.predict("*", 0, {})
+    assert (got["series"], got["silent"]) == (["cpu.busy"], ["mem.MemAvailable"])
     assert predicted(4)["p50"] == [pytest.approx(8e6)]
     half.telemetry.retire()
 
@@ -207,3 +209,27 @@ def test_world_state_points_to_the_streams(service):
     got = service.world_state()
     assert got["embedding_stream"] == "embeddings.machine"
     assert got["part"] == "baseline"
+    assert got["anomaly_series"] == []
+
+
+def test_who_spoke_is_told_a_series(service, parts):
+    said = parts.outlook.latest
+    weight = np.array([[0.0], [0.5]], np.float32).repeat(said.weight.shape[1], 1)
+    parts.outlook.latest = replace(said, weight=weight, model_digest="ab" * 32)
+    got = service.predict("*", 0, {})
+    assert (got["part"], got["parts"]) == ("blend", ["baseline", "blend"])
+    assert got["weights"] == [0.0, 0.5]
+
+
+def test_an_anomaly_is_told_with_its_series_when_it_is_one(service, parts):
+    assert "Anomaly" not in service.status_text(False)
+    said = parts.outlook.latest
+    causes = ("mem.MemAvailable", "cpu.busy")
+    parts.outlook.latest = replace(said, surprise=4.9, causes=causes)
+    assert "Anomaly" not in service.status_text(False)
+    parts.outlook.latest = replace(said, surprise=6.2, causes=causes)
+    line = "   Anomaly: 6.2 above usual: mem.MemAvailable, cpu.busy"
+    assert line in service.status_text(False).splitlines()
+    assert service.world_state()["anomaly_series"] == list(causes)
+    told = json.loads(service.describe())
+    assert (told["anomaly_score"], told["anomaly_series"]) == (6.2, list(causes))

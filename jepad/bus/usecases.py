@@ -39,7 +39,7 @@ class Service(Protocol):
         """Digest of the model that speaks."""
 
     def anomaly_score(self) -> float:
-        """Surprise of the newest sample."""
+        """How unlike its usual self the machine is."""
 
     def describe(self) -> str:
         """One JSON object."""

@@ -34,6 +34,9 @@ PREDICT_TYPES = {
     "p90": "ad",
     "confidence": "d",
     "part": "s",
+    "parts": "as",
+    "weights": "ad",
+    "silent": "as",
     "model": "s",
     "age_usec": "t",
     "source_n": "x",
@@ -41,7 +44,7 @@ PREDICT_TYPES = {
 ROWS = "a(ddd)"  # p10, p50 and p90 of each series
 MOMENT_TYPES = {"horizon_usec": "t", "without": ROWS, "with": ROWS, "difference": ROWS}
 ACTION_TYPES = PREDICT_TYPES | MOMENT_TYPES | {"actions": "as"}
-STATE_TYPES = {"source_n": "x", "surprise": "d"}
+STATE_TYPES = {"source_n": "x", "surprise": "d", "anomaly_series": "as"}
 EMBED_OPTIONS = {"series", "dt_s"}
 ENGINE_TIMEOUT_S = 10.0
 EMBED_COST, ACTION_COST = 20.0, 40.0

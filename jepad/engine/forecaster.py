@@ -26,7 +26,6 @@ from jepad.errors import JepadError
 from jepad.heads.forecast import Output
 from jepad.heads.prepare import CONTEXT, HORIZONS, SHORTEST
 from jepad.heads.since import baselines
-from jepad.heads.surprise import Surprise
 from jepad.records import Floats32, Forecast
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,6 @@ class Forecaster:
         self._batch = batch
         self._digest = digest
         self._high = ceilings(recent.series, recent.every)
-        self._surprise = Surprise()
         self._score = math.nan
         self._new = 0  # rows that no step was made with yet
         self._since_slow = DECIMATION  # the slow pace's turn is the first tick
@@ -77,7 +75,8 @@ class Forecaster:
         self._far: Word | None = None
         self._failed = ""
         self.learned = learned or Learned(digest)
-        self.learned.begin(recent.step_s, self._surprise)
+        self.learned.begin(recent.step_s)
+        self._unusual = self.learned.unusual(recent.series)
         self._remember(range(channels))
         # Who knows the parts' worth from an earlier life need not find it out again.
         self._past = 0 if self.fast.proven > 0.5 else RELIVED
@@ -97,11 +96,12 @@ class Forecaster:
         if self._batch and self._past and self._new > 1:
             self._relive()
             return None
-        scales = self._step(self._new)
-        self._new = self._past = 0
+        fresh, self._new, self._past = self._new, 0, 0
+        scales = self._step(fresh)
         asked = time.thread_time_ns()
         self._ask(scales)
         heard = time.thread_time_ns()
+        self._watch(len(self.recent.rows), fresh)
         made = self._made()
         rest = asked - began + time.thread_time_ns() - heard
         self.pace.note(heard - asked if self.fast in scales else 0, rest)
@@ -123,7 +123,7 @@ class Forecaster:
         for scale in (self.fast, self.slow):
             scale.move(places)
         self._far = self._far.moved(places) if self._far else None
-        self._surprise.pause()
+        self._unusual.move(places)
         self._remember(np.flatnonzero(places < 0).tolist())
         self._came(fresh)
         return True
@@ -131,7 +131,7 @@ class Forecaster:
     def note(self) -> None:
         """Let what was learned be known by the series' names."""
         self.learned.days.flush()
-        self.learned.note(self.recent.series, (self.fast, self.slow), self._surprise)
+        self.learned.note(self.recent.series, (self.fast, self.slow), self._unusual)
 
     def save(self, keep: Keep) -> None:
         """Persist it, unless rows are waiting that are not in it."""
@@ -178,7 +178,16 @@ class Forecaster:
         end = len(rows) - self._new
         self.fast.step(rows[max(0, end - CONTEXT) : end].T, rows[end - taken : end])
         self._ask([self.fast])
+        self._watch(end, taken)
         self.fast.word()
+
+    def _watch(self, end: int, fresh: int) -> None:
+        """How unusual are the rows up to `end`, so many of them fresh?"""
+        first, times = end - fresh, self.recent.times
+        apart = np.diff(times[first:end], prepend=times[max(first - 1, 0)])
+        steps = np.rint(apart / (self.recent.step_s * 1e9)).astype(int).clip(1).tolist()
+        said = None if self.fast.age else self.fast.output
+        self._score = self._unusual.observe(self.recent.rows[first:end], steps, said)
 
     def _ask(self, scales: list[Scale]) -> None:
         """The tick's windows join what is waiting, and all of it runs now."""
@@ -194,9 +203,6 @@ class Forecaster:
 
     def _hear(self, scale: Scale, result: Output | JepadError) -> None:
         if isinstance(result, Output):
-            if scale is self.fast:
-                steps = min(scale.age, HORIZONS[-1])
-                self._score = self._surprise.observe(result.z[0], result.z_hat[0], steps)
             scale.hear(result)
         elif str(result) != self._failed:
             self._failed = str(result)
@@ -221,6 +227,7 @@ class Forecaster:
             weight=weight,
             surprise=self._score,
             model_digest=self._digest,
+            causes=tuple(self.recent.series[c].name for c in self._unusual.causes()),
         )
         age = self.fast.age if self.fast.output else 0
         return Made(forecast, age, self._embedding())

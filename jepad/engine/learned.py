@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from jepad.engine.days import MOST_BYTES, Days, Key, Stored
 from jepad.engine.keep import Keep, Refused
 from jepad.engine.scale import Scale
-from jepad.heads.surprise import Surprise
+from jepad.heads.unusual import Unusual
 from jepad.records import Floats, Series
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class Told(msgspec.Struct, forbid_unknown_fields=True):
 
     running: list[float]
     blend: list[list[float]]
+    width: list[float]
 
 
 class Known(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,14 +48,27 @@ class Known(msgspec.Struct, forbid_unknown_fields=True):
     slow: Told
 
 
+class Usually(msgspec.Struct, forbid_unknown_fields=True):
+    """What is usual of series together."""
+
+    series: list[Key]
+    state: dict[str, object]
+
+    def watch(self) -> Unusual:
+        """Goes on from it; ValueError if it can't be."""
+        made = Unusual(len(self.series))
+        made.restore(self.state)
+        return made
+
+
 class Book(msgspec.Struct, forbid_unknown_fields=True):
     """All of it, but the days."""
 
-    model: str  # digest: errors and distances are a model's own
+    model: str  # digest: errors, widths and what is usual are a model's own
     step_s: float
     boot: str
     counted_ns: int  # CLOCK_MONOTONIC of that boot: rows up to it are in the statistics
-    surprise: list[list[float]]
+    usually: Usually
     series: list[Known]
 
 
@@ -69,18 +83,23 @@ class Learned:
         self, model: str = "", wall_offset_ns: Callable[[], int] = _wall_offset_ns
     ) -> None:
         self.days = Days()
-        self._book = Book(model, 0.0, _boot(), 0, [], [])
+        self._book = Book(model, 0.0, _boot(), 0, Usually([], {}), [])
         self._known: dict[Key, Known] = {}
         self._wall_offset_ns = wall_offset_ns
 
-    def begin(self, step_s: float, surprise: Surprise) -> None:
+    def begin(self, step_s: float) -> None:
         """Telemetry of this step comes; what was learned at another says nothing of it."""
         if self._book.step_s not in (0.0, step_s):
             self._known.clear()
-            self._book.counted_ns = 0
-        elif self._book.surprise:
-            surprise.restore(self._book.surprise)
+            self._book.counted_ns, self._book.usually = 0, Usually([], {})
         self._book.step_s = step_s
+
+    def unusual(self, series: Sequence[Series]) -> Unusual:
+        """With what is known of them together."""
+        made = self._book.usually.watch()
+        known = {key: i for i, key in enumerate(self._book.usually.series)}
+        made.move(np.array([known.get(key, -1) for key in keys(series)], np.intp))
+        return made
 
     def fresh(self, t_ns: NDArray[np.int64]) -> int:
         """Of the first rows that come: how many are not in the statistics yet, the newest at
@@ -100,13 +119,11 @@ class Learned:
         for c in channels:
             known = self._known.get(_key(series[c]))
             for scale, told in zip(scales, (known.fast, known.slow) if known else (), strict=False):
-                scale.restore(c, told.running, told.blend)
+                scale.restore(c, told.running, told.blend, told.width)
 
-    def note(
-        self, series: Sequence[Series], scales: tuple[Scale, Scale], surprise: Surprise
-    ) -> None:
+    def note(self, series: Sequence[Series], scales: tuple[Scale, Scale], unusual: Unusual) -> None:
         """Take over what they know."""
-        self._book.surprise = surprise.told()
+        self._book.usually = Usually(keys(series), unusual.told())
         now = time.time()
         for c, one in enumerate(series):
             fast, slow = (Told(*scale.told(c)) for scale in scales)
@@ -146,13 +163,13 @@ class Learned:
         if len(book.series) > MOST or not book.step_s > 0:
             raise ValueError(f"{len(book.series)} series every {book.step_s} s")
         known = {_checked(one): one for one in book.series}
-        if book.surprise:
-            Surprise().restore(book.surprise)
+        book.usually.watch()
         if book.model != self._book.model:
-            book.surprise = []
-            unproven = Scale(1, 1.0).told(0)[1]
+            book.usually = Usually([], {})
+            _, blend, width = Scale(1, 1.0).told(0)
             for one in known.values():
-                one.fast.blend, one.slow.blend = unproven, unproven
+                for told in (one.fast, one.slow):
+                    told.blend, told.width = blend, width
         if book.boot != self._book.boot:
             book.counted_ns = 0
         book.model, book.boot = self._book.model, self._book.boot
@@ -163,7 +180,7 @@ def _checked(one: Known) -> Key:
     if len(one.name) > _NAME or len(one.unit) > _NAME:
         raise ValueError(f"a name of {len(one.name)} characters")
     for told in (one.fast, one.slow):
-        Scale(1, 1.0).restore(0, told.running, told.blend)
+        Scale(1, 1.0).restore(0, told.running, told.blend, told.width)
     return one.name, one.unit
 
 

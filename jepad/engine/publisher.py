@@ -5,7 +5,7 @@ Owns: their layout and life. Does not know how a forecast is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,22 @@ from jepad.ring.writer import Writer
 PREDICTIONS, EMBEDDINGS = "predictions.machine", "embeddings.machine"
 COLUMNS = ("p10", "p50", "p90", "p_rise", "weight")
 SLOTS = 256
+
+
+#: Second aux word: the age below, above it an octet a cause, its place in the series from 1.
+_AGE_BITS, _CAUSES = 16, 3
+
+
+def aged(age: int, causes: Sequence[int]) -> int:
+    """The word that says how old, and which series surprise most."""
+    octets = [place + 1 for place in causes[:_CAUSES] if place < 255]
+    return min(age, (1 << _AGE_BITS) - 1) | int.from_bytes(bytes(octets), "little") << _AGE_BITS
+
+
+def causes_of(word: int) -> list[int]:
+    """The places it names."""
+    octets = (word >> _AGE_BITS).to_bytes(8, "little")[:_CAUSES]
+    return [octet - 1 for octet in octets if octet]
 
 
 class Publisher:
@@ -39,7 +55,9 @@ class Publisher:
             "columns": list(COLUMNS),
         }
         writer = self._writer(PREDICTIONS, array, schema)
-        aux = (float_bits(forecast.surprise), age)
+        names = [s.name for s in forecast.series]
+        places = [names.index(cause) for cause in forecast.causes]
+        aux = (float_bits(forecast.surprise), aged(age, places))
         writer.publish(array, forecast.t_ns, source_n=forecast.source_n, aux=aux)
 
     def embedding(self, embedding: Floats32, source_n: int, t_ns: int) -> None:

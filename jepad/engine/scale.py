@@ -19,6 +19,7 @@ from jepad.heads.forecast import Output
 from jepad.heads.history import Running, moved
 from jepad.heads.prepare import HORIZONS
 from jepad.heads.since import baselines
+from jepad.heads.width import Width
 from jepad.records import Floats, Floats32
 
 #: A model's word older than this many steps is worth nothing.
@@ -53,7 +54,8 @@ class Scale:
         self.days: Floats32 | None = None  # as in History: the same time on earlier days
         self._running = Running(channels)
         self._blend = Blend(channels, HORIZONS)
-        self._unscored = 0
+        self._width = Width(channels, HORIZONS)
+        self._unscored = self._unfitted = 0  # steps since the one and the other heard the newest
 
     def step(self, context: Floats, fresh: Floats) -> None:
         """context [C, T] now; fresh [K, C], the rows that came since the last step."""
@@ -62,6 +64,7 @@ class Scale:
         self.context = context
         self.age += len(fresh)
         self._unscored += len(fresh)
+        self._unfitted += len(fresh)
 
     def job(self, deadline_ns: int, heard: Callable[[Output | JepadError], None]) -> Job:
         """The model's turn."""
@@ -73,7 +76,14 @@ class Scale:
         self.output, self.age = output, 0
 
     def word(self) -> Word:
-        """The blend of both, for now; once a step, for it learns from what came."""
+        """The blend of both, for now, as wide as held here; once a step, for it learns from what
+        came."""
+        said = self._blended()
+        steps, self._unfitted = min(self._unfitted, HORIZONS[-1]), 0
+        quantiles = self._width.fitted(self.context[:, -1], said.quantiles, steps)
+        return replace(said, quantiles=quantiles)
+
+    def _blended(self) -> Word:
         base, base_rise = baselines(self.context, self.dt_s, HORIZONS)
         if self.output is None or self.age > STALE:
             return Word(base, base_rise, np.zeros(base_rise.shape, np.float32))
@@ -98,6 +108,7 @@ class Scale:
         """Other channels from now on: channel i was places[i], or is new where that is -1."""
         self._running.move(places)
         self._blend.move(places)
+        self._width.move(places)
         self.context = moved(self.context, places, np.nan)
         self.days = None
         if self.output:
@@ -109,16 +120,22 @@ class Scale:
                 usable=moved(said.usable[0], places, False)[None],
             )
 
-    def told(self, channel: int) -> tuple[list[float], list[list[float]]]:
-        """Of one channel its statistics and the errors made, to persist."""
-        return list(self._running.told(channel)), list(self._blend.told(channel))
+    def told(self, channel: int) -> tuple[list[float], list[list[float]], list[float]]:
+        """Of one channel its statistics, the errors made and the widths, to persist."""
+        running, blend = self._running.told(channel), self._blend.told(channel)
+        return list(running), list(blend), self._width.told(channel)
 
     def restore(
-        self, channel: int, running: Sequence[float], blend: Sequence[Sequence[float]]
+        self,
+        channel: int,
+        running: Sequence[float],
+        blend: Sequence[Sequence[float]],
+        width: Sequence[float],
     ) -> None:
         """Take what `told` said of a channel; ValueError if it can't have."""
         self._running.restore(channel, running)
         self._blend.restore(channel, blend)
+        self._width.restore(channel, width)
 
 
 def rolled(said: NDArray[np.floating], age: int) -> Floats:

@@ -28,6 +28,8 @@ ROLES = (
 STOPS, RETURNS, LIMIT, HELD, SHARED, FREED = range(EFFECTS)
 _STEPS = np.array(HORIZONS, float)
 _MANY = 1e6  # us/s: one processor, or all time stalled
+#: us/s that a group waits that is squeezed.
+_WAITING = 0.2 * _MANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Seen:
         slope = (_recent(values, 4) - _recent(values[:, -20:-4], 16)) / 10
         self.slope = np.where(np.isfinite(values[:, -20:]).sum(1) >= 16, slope, 0.0)
         at = {name: i for i, name in enumerate(names)}
-        memory, cpu = (at.get(f"cgroup.{unit}.{field}", -1) for field in FIELDS[:2])
+        memory, cpu, _, io = (at.get(f"cgroup.{unit}.{field}", -1) for field in FIELDS)
         self.memory = float(self.usual[memory, 0]) if memory >= 0 else 0.0
         self.drift = (self.slope[memory] if memory >= 0 else 0.0) * _STEPS
         self.climb = (_climb(values[memory]) if memory >= 0 else 0.0) * _STEPS
@@ -116,11 +118,15 @@ class Seen:
         self.busy = 1e4 * level.get("cpu.busy", float(self.cpu[1] + self.others[1]) / 1e4)
         spare = 1e4 * (level.get("cpu.idle", 0.0) + level.get("cpu.iowait", 0.0))
         self.capacity = max(self.busy + spare, _MANY)
+        #: Whether processors are idle: then what one group leaves no other takes.
+        self.spare = float(spare > 0.05 * self.capacity)
         pinned = level.get("mem.Shmem", 0.0) + level.get("mem.Mapped", 0.0)
         held = level.get("mem.Cached", 0.0) + level.get("mem.Buffers", 0.0) - pinned
         self.cache = 1024 * max(held, 0.0)
         #: Where what is squeezed out can go; unknown is enough.
         self.swap = 1024 * level.get("mem.SwapFree", np.inf)
+        #: A group that reads and writes nothing holds no page cache.
+        self.reads = io < 0 or bool((values[io] > 0).any())
         self.grouped = float(sum(self.usual[i, 1] for i, p in enumerate(places) if p.field == 0))
 
 
@@ -173,27 +179,27 @@ def _freeze(row: Floats, s: Seen, i: int) -> None:
     elif p.role in (PRESSURE, IO):
         row[:, STOPS] = -own
     elif p.role == HOST_CPU:
-        row[:, STOPS] = -s.cpu * p.use
+        row[:, STOPS] = -s.cpu * p.use * s.spare
     elif p.role in (HOST_PRESSURE, OTHER):
         row[:, STOPS] = -own * s.cpu / max(s.busy, 1.0)
     elif p.role in (MEMORY, HOST_MEMORY):
         row[:, HELD] = -s.drift * p.use
     elif p.field == CPU:
-        row[:, SHARED] = s.cpu * _part(s, own)
+        row[:, SHARED] = s.cpu * _part(s, own) * (1 - s.spare)
 
 
 def _thaw(row: Floats, s: Seen, i: int) -> None:
     p, own = s.places[i], s.usual[i]
     if p.role == CPU:
         row[:, RETURNS] = s.restart
-    elif p.role in (PRESSURE, IO, HOST_PRESSURE, OTHER):
+    elif p.role in (PRESSURE, IO):
         row[:, RETURNS] = np.maximum(s.active[i] - own, 0)
     elif p.role == HOST_CPU:
-        row[:, RETURNS] = s.restart * p.use
+        row[:, RETURNS] = s.restart * p.use * s.spare
     elif p.role in (MEMORY, HOST_MEMORY):
         row[:, HELD] = s.climb * p.use
     elif p.field == CPU:
-        row[:, SHARED] = -np.minimum(s.restart * _part(s, own), own)
+        row[:, SHARED] = -np.minimum(s.restart * _part(s, own), own) * (1 - s.spare)
 
 
 def _weight(row: Floats, s: Seen, i: int, weight: float) -> None:
@@ -201,24 +207,20 @@ def _weight(row: Floats, s: Seen, i: int, weight: float) -> None:
     p, own = s.places[i], s.usual[i]
     total = s.cpu + s.others
     fair = total * weight / (weight + 100 * s.rivals)
-    gain = np.clip(fair - s.cpu, -s.cpu, s.others)
-    less, more = max(0.0, 1 - weight / 100), max(0.0, 1 - 100 / weight)
+    gain = np.clip(fair - s.cpu, -s.cpu, s.others) * (1 - s.spare)
     if p.role == CPU:
-        row[:, SHARED], row[:, STOPS], row[:, RETURNS] = gain, -s.cpu * less, s.others * more
+        row[:, SHARED] = np.maximum(gain, 0) if weight > 100 else np.minimum(gain, 0)
     elif p.role == ANOTHER and p.field == CPU:
         row[:, SHARED] = -gain * _part(s, own)
-        row[:, STOPS], row[:, RETURNS] = -own * more, s.cpu * less * _part(s, own)
 
 
 def _drop(row: Floats, s: Seen, i: int) -> None:
     p, own = s.places[i], s.usual[i]
     if p.field == MEMORY:
         row[:, FREED] = -np.minimum(own, s.cache * own / max(s.grouped, 1.0))
-        row[:, STOPS] = -np.minimum(own, s.cache)
     elif p.role == HOST_MEMORY:
-        row[:, FREED] = s.cache * p.cache
-        row[:, STOPS] = -own * (p.cache < 0)
-    else:
+        row[:, FREED] = np.maximum(s.cache * p.cache, -own)
+    elif p.field == IO:
         row[:, RETURNS] = np.maximum(s.active[i] - own, 0)
 
 
@@ -227,19 +229,19 @@ def _squeeze(row: Floats, s: Seen, i: int, limit: tuple[float, float]) -> None:
     value, dt_s = limit
     p, own = s.places[i], s.usual[i]
     over = np.maximum(s.expected - value, 0)
+    room = np.minimum(over, s.cache * s.reads + s.swap)
     if p.role in (MEMORY, HOST_MEMORY):
-        row[:, LIMIT] = -np.minimum(over, s.cache + s.swap) * p.use
-        row[:, FREED] = -over * p.use
-        row[:, HELD] = np.minimum(s.memory - s.expected, 0) * (over > 0) * p.use
+        row[:, LIMIT] = -room * p.use
+        # What can go nowhere stays, but grows no more.
+        row[:, HELD] = -np.minimum(over - room, np.maximum(s.drift, 0)) * p.use
     elif p.role in (PRESSURE, HOST_PRESSURE):
-        row[:, LIMIT] = (_MANY * p.use - own) * (over > 0)
-    elif p.role in (CPU, HOST_CPU):
-        row[:, STOPS] = -s.cpu * p.use * (over > 0)
+        row[:, LIMIT] = (_WAITING * p.use - own) * (over > 0)
+    elif p.role == CPU:
+        row[:, STOPS] = -_WAITING / _MANY * np.minimum(s.cpu, own) * (over > 0)
+    elif p.role == HOST_CPU:
+        row[:, STOPS] = -_WAITING / _MANY * s.cpu * p.use * (over > 0) * s.spare
     elif p.role == IO:
-        row[:, STOPS] = -own * (over > 0)
         row[:, LIMIT] = over / (_STEPS * dt_s)
-    elif p.role == OTHER:
-        row[:, RETURNS] = np.maximum(s.active[i] - own, 0) * (over > 0)
 
 
 def _relieve(row: Floats, s: Seen, i: int) -> None:

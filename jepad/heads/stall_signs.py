@@ -145,6 +145,13 @@ def _pressure(scene: Scene) -> Sign | None:
     return _sign(_PSI, _log(share, 0.05), share, words)
 
 
+def _waiting(scene: Scene) -> Sign | None:
+    """Pressure that alone is enough: nothing at half a percent of the last seconds, 1 from one
+    percent on."""
+    sign = _pressure(scene)
+    return sign and _sign(sign.series, 200.0 * sign.reading - 1.0, sign.reading, sign.words)
+
+
 def _swap_fills(scene: Scene) -> Sign | None:
     """Swap that fills, on a scale up to all memory in five minutes."""
     slope = scene.past.slope("mem.SwapFree", 30.0)
@@ -163,6 +170,7 @@ def _size(kib: float) -> str:
     return f"{kib / _KIB:,.1f} MiB"
 
 
+ALONE = "waiting"  # enough for an alarm by itself, and not fitted
 _activate = _events("vm.workingset_activate_file", "caches in use come back:", 0.03)
 
 SIGNS: dict[str, Callable[[Scene], Sign | None]] = {
@@ -186,4 +194,5 @@ SIGNS: dict[str, Callable[[Scene], Sign | None]] = {
     "psi": _pressure,
     "low_activate": _where_low(_activate),
     "low_psi": _where_low(_pressure),
+    ALONE: _waiting,
 }

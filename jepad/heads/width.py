@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from jepad.heads.history import moved
 from jepad.records import Floats, Floats32
 
-#: Share of answers that p10..p90 claims to miss, and how far one answer moves the factor.
+#: Share of answers that p10..p90 claims to miss, and how far one answer moves the factor: by this
+#: over the root of the horizon, as answers that overlap tell of the same miss again and again.
 _MISSED, _RATE = 0.2, 0.03
 _NARROWEST, _WIDEST = np.log(0.4), np.log(4.0)
 
@@ -48,15 +50,22 @@ class Width:
             # A flat channel's interval has no width to fit; NaN is no answer.
             known = np.isfinite(newest) & (high > low)
             missed = (newest < low) | (newest > high)
-            self.log[:, i] += np.where(known, _RATE * (missed - _MISSED), 0.0)
+            self.log[:, i] += np.where(known, _RATE / h**0.5 * (missed - _MISSED), 0.0)
         np.clip(self.log, _NARROWEST, _WIDEST, out=self.log)
 
-    def state(self) -> dict[str, list[list[float]]]:
-        """Plain lists, to persist."""
-        return {"log": self.log.tolist()}
+    def move(self, places: NDArray[np.intp]) -> None:
+        """Other channels from now on: channel i was places[i], or is new where that is -1."""
+        self.log = moved(self.log, places)
+        for _ in range(len(self._waiting)):
+            self._waiting.append(moved(self._waiting.popleft(), places, np.nan))
 
-    def restore(self, rows: NDArray[np.floating]) -> None:
-        """Take persisted factors [C, H]; ValueError on another shape or what is no number."""
-        if rows.shape != self.log.shape or not np.isfinite(rows).all():
-            raise ValueError(f"widths of {rows.shape} for {self.log.shape}")
-        self.log = np.clip(rows.astype(np.float64), _NARROWEST, _WIDEST)
+    def told(self, channel: int) -> list[float]:
+        """Logarithm of one channel's factors, to persist."""
+        row: list[float] = self.log[channel].tolist()
+        return row
+
+    def restore(self, channel: int, told: Sequence[float]) -> None:
+        """Take what `told` said of a channel; ValueError if it can't have."""
+        if len(told) != len(self._horizons) or not np.isfinite(told).all():
+            raise ValueError(f"widths that are not finite or not {len(self._horizons)}")
+        self.log[channel] = np.clip(told, _NARROWEST, _WIDEST)

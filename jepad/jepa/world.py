@@ -90,9 +90,10 @@ class WorldModel(nn.Module):
         self.predictor = Predictor(shape)
         self.readout = Readout(shape)
         self.effect = EffectHead(shape)
-        #: How far the exported z_hat goes from z to what was predicted, by horizon; fitted after
-        #: training, as one step ahead z hardly moves and a prediction's noise outweighs its news.
-        self.register_buffer("trust", torch.ones(len(shape.horizons)))
+        #: How the exported z_hat moves from z, of what was predicted to move, by horizon; fitted
+        #: after training: one step ahead z hardly moves and a prediction's noise outweighs its news.
+        whole = torch.eye(shape.width).repeat(len(shape.horizons), 1, 1)
+        self.register_buffer("trust", whole)
 
     def forward(self, feeds: Feeds) -> Outputs:
         """feeds of [B, C, ...]."""
@@ -130,5 +131,5 @@ class Exported(nn.Module):
         share = seen / seen.sum(1, keepdim=True).clamp(min=1)
         z = (out.z * share[..., None]).sum(1)
         z_hat = (out.z_hat * share[..., None, None]).sum(1)
-        trusted = self.model.trust[:, None] * (z_hat - z[:, None])
-        return out.quantiles, out.p_rise, z, z[:, None] + trusted, out.effect
+        moved = (z_hat - z[:, None])[:, :, None] @ self.model.trust
+        return out.quantiles, out.p_rise, z, z[:, None] + moved[:, :, 0], out.effect

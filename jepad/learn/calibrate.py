@@ -1,6 +1,6 @@
 """After training: how far predicted latents may be trusted, by horizon.
 
-Owns: one least-squares factor a horizon, fitted on training windows. Does not know: the export.
+Owns: one ridge regression a horizon, fitted on training windows. Does not know: the export.
 """
 
 from __future__ import annotations
@@ -14,20 +14,33 @@ from jepad.jepa.world import WorldModel
 from jepad.learn.batches import to_batch
 from jepad.learn.sampler import Sampler
 
+#: Of the ridge, in deviations of what is regressed on; batches that the fit rests on.
+_RIDGE, _BATCHES = 0.03, 192
+
 
 @torch.no_grad()
-def fit_trust(model: WorldModel, sampler: Sampler, batches: int = 32) -> None:
-    """Set `model.trust` so that z + trust * (z_hat - z) misses what came least."""
+def fit_trust(model: WorldModel, sampler: Sampler, batches: int = _BATCHES) -> None:
+    """Set `model.trust` so that z + (z_hat - z) @ trust misses what came least, in squares.
+
+    What is shrunk is the rest beyond one common factor; a horizon nothing is known of keeps its
+    matrix."""
     model.eval()
-    horizons = len(model.shape.horizons)
-    both, own = torch.zeros(horizons), torch.zeros(horizons)
+    found: dict[int, list[tuple[Tensor, Tensor]]] = {}
     for _ in range(batches):
         batch = to_batch(*sampler.draw())
-        said, came = _step(model, batch)
-        both[batch.horizon] += (said * came).sum()
-        own[batch.horizon] += (said * said).sum()
-    fitted = (both / own.clamp(min=1e-9)).clamp(0, 1)
-    model.trust.copy_(torch.where(own > 0, fitted, model.trust))
+        found.setdefault(batch.horizon, []).append(_step(model, batch))
+    for horizon, pairs in found.items():
+        said, came = (torch.cat(part).double() for part in zip(*pairs, strict=True))
+        model.trust[horizon] = _regressed(said, came).to(model.trust.dtype)
+
+
+def _regressed(said: Tensor, came: Tensor) -> Tensor:
+    """[N, D] twice -> [D, D]."""
+    eye = torch.eye(said.shape[1], dtype=said.dtype)
+    common = ((said * came).sum() / (said * said).sum().clamp(min=1e-9)).clamp(0, 1)
+    ridge = _RIDGE * len(said) * eye
+    rest = torch.linalg.solve(said.T @ said + ridge, said.T @ (came - common * said))
+    return common * eye + rest
 
 
 def _step(model: WorldModel, batch: Batch) -> tuple[Tensor, Tensor]:

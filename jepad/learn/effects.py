@@ -49,7 +49,7 @@ class Plan:
     decay: float = 0.05
     blind: float = 0.5  # share of rows whose queries are hidden: few events, many weights
     latent: float = 0.3  # weight of the latent loss
-    trusted: float = 0.5  # weight of each plain guess before anything is learned
+    trusted: float = 0.8  # weight of each plain guess before anything is learned
     average: float = 0.98  # of the weights over steps
 
 
@@ -77,7 +77,6 @@ class Lesson:
 
     examples: Examples
     told: Rows
-    unit: Floats  # [N, H]: of `effects`, in series' own units
     judged: NDArray[np.bool_]  # [N]: at the pace that is judged
 
 
@@ -121,21 +120,18 @@ def learnable(model: WorldModel, happened: Sequence[Event]) -> Lesson:
     size = outcomes.units(told)
     sizes = np.stack([size[key] for key in told.key])
     parts: list[tuple[Tensor, ...]] = []
-    units = []
     for event in happened:
-        now, unit = event.prepared()
+        now, _ = event.prepared()
         feeds = to_feeds(now)
         tokens = model.encoder(*feeds[:3])
         queries = model.predictor(tokens, feeds.anchors[0], feeds.season[0])
         parts.append((queries, feeds.action[0], feeds.effects[0], *_later(model, event)))
-        units.append(unit)
     queries, action, effects, later, seen = (torch.cat(p) for p in zip(*parts, strict=True))
-    unit = np.concatenate(units)
-    actual = told.effect / unit
+    actual = told.effect / told.unit
     doing = outcomes.clear(told)
     clear = np.stack([doing[key] for key in told.key])
     quiet = sizes / (sizes + told.noise[:, None])
-    weight = quiet * np.where(clear, 1, _UNCLEAR) * unit / sizes * np.isfinite(actual)
+    weight = quiet * np.where(clear, 1, _UNCLEAR) * told.unit / sizes * np.isfinite(actual)
     # A wild answer pulls as one of `_WILDEST` does; what never changes by a unit hardly pulls.
     most = np.minimum(_WILDEST / np.maximum(np.abs(np.nan_to_num(actual)), 1e-9), _LOUDEST)
     weight = np.minimum(weight, most)
@@ -144,7 +140,7 @@ def learnable(model: WorldModel, happened: Sequence[Event]) -> Lesson:
         queries, action, effects, known, torch.from_numpy(weight.astype(np.float32)), later, seen
     )
     judged = np.repeat([_judged(e) for e in happened], [len(e.names) for e in happened])
-    return Lesson(examples, told, unit, judged)
+    return Lesson(examples, told, judged)
 
 
 def _later(model: WorldModel, event: Event) -> tuple[Tensor, Tensor]:
@@ -161,7 +157,7 @@ def _later(model: WorldModel, event: Event) -> tuple[Tensor, Tensor]:
 def _learned(
     model: WorldModel, examples: Examples, plan: Plan, until: tuple[int, int]
 ) -> list[State]:
-    """The head's averaged weights every `_CHECKED` steps, and the last; the model keeps its own."""
+    """The head's averaged weights at first, every `_CHECKED` steps and at last."""
     steps, seed = until
     torch.manual_seed(seed)
     draw = np.random.default_rng(seed)
@@ -171,7 +167,7 @@ def _learned(
     averaged = copy.deepcopy(head)
     optimiser = torch.optim.AdamW(head.parameters(), lr=plan.peak, weight_decay=plan.decay)
     rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.peak, total_steps=plan.steps + 1)
-    out: list[State] = []
+    out: list[State] = [copy.deepcopy(averaged.state_dict())]
     for step in range(1, steps + 1):
         some = examples.of(draw.integers(0, len(examples.action), _BATCH))
         loss = _loss(model, head, some, plan)
@@ -216,21 +212,20 @@ def _left_out(
 ) -> tuple[int, float, dict[str, float]]:
     """Steps and width that serve seeds best that were not learned from, and how well."""
     seeds = np.unique(lesson.told.seed)
-    if len(seeds) < _FOLDS:
-        return plan.steps, 0.0, {}
     fold = np.searchsorted(seeds, lesson.told.seed) % _FOLDS
     folds = []
-    for k in range(_FOLDS):
+    for k in range(min(_FOLDS, len(seeds)) if len(seeds) > 1 else 0):
         taught, asked = np.flatnonzero(fold != k), np.flatnonzero((fold == k) & lesson.judged)
         states = _learned(model, lesson.examples.of(taught), plan, (plan.steps, seed))
         folds.append(_Fold(taught[lesson.judged[taught]], asked, states))
-    scores = [_score(model, lesson, folds, (i, 0.0)) for i in range(len(folds[0].states))]
-    if not np.isfinite([s["pooled"] for s in scores]).all():
+    checks = len(folds[0].states) if folds else 0
+    scores = [_score(model, lesson, folds, (i, 0.0)) for i in range(checks)]
+    if not scores or not np.isfinite([s["pooled"] for s in scores]).all():
         return plan.steps, 0.0, {}  # too few events to tell
     best = int(np.argmin([s["pooled"] for s in scores]))
     widths = {w: _score(model, lesson, folds, (best, w)) for w in _WIDTHS}
     width = min(widths, key=lambda w: abs(widths[w]["coverage"] - _COVERED))
-    return min((best + 1) * _CHECKED, plan.steps), width, widths[width]
+    return min(best * _CHECKED, plan.steps), width, widths[width]
 
 
 def _score(
@@ -239,9 +234,9 @@ def _score(
     found = []
     for f in folds:
         state = _widened(f.states[which[0]], which[1])
-        said = foretell(model, state, lesson.examples.of(f.asked)) * lesson.unit[f.asked][..., None]
         taught, asked = lesson.told.of(f.taught), lesson.told.of(f.asked)
-        found += outcomes.verdicts(taught, asked, said, fewest=1)
+        said = foretell(model, state, lesson.examples.of(f.asked)) * asked.unit[..., None]
+        found += outcomes.verdicts(taught, asked, said)
     return outcomes.overall(found)
 
 

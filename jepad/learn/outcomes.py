@@ -21,6 +21,8 @@ from jepad.records import Floats
 Key = tuple[str, str, str]  # kind of action, sort of series, sort of machine and pace
 #: Events a sort of series must have been changed in, and how surely.
 _FEWEST, _SURE, _NOISES = 4, 3.0, 2.0
+#: Mean sizes that one effect counts at most.
+_WILDEST = 3.0
 #: Samples before the action in which twins that differ differ by chance.
 _BEFORE = 16
 #: In units: errors this small are no difference.
@@ -36,11 +38,13 @@ class Rows:
     effect: Floats  # [N, H], in the series' own units; NaN = unknown
     noise: Floats  # [N]: how far the twins were apart before
     guessed: Floats  # [N, H, E], own units
+    unit: Floats  # [N, H]: of the graph's effects
 
     def of(self, at: NDArray[np.intp]) -> Rows:
         """Some of the rows."""
         key = [self.key[i] for i in at]
-        return Rows(key, self.seed[at], self.effect[at], self.noise[at], self.guessed[at])
+        seed, effect, noise = self.seed[at], self.effect[at], self.noise[at]
+        return Rows(key, seed, effect, noise, self.guessed[at], self.unit[at])
 
 
 def key_of(name: str, event: Event) -> Key:
@@ -62,11 +66,12 @@ def _sort(name: str, event: Event) -> str:
 def rows(happened: Sequence[Event]) -> Rows:
     """All channels of all events, one below the other."""
     key: list[Key] = []
-    guessed = []
+    guessed, units_of = [], []
     for event in happened:
         now, unit = event.prepared()
         key += [key_of(name, event) for name in event.names]
         guessed.append(now.feeds["effects"][0] * unit[..., None])
+        units_of.append(unit)
     before = slice(CONTEXT - _BEFORE, CONTEXT)
     apart = [np.abs(e.acted[:, before] - e.idle[:, before]) for e in happened]
     return Rows(
@@ -75,37 +80,46 @@ def rows(happened: Sequence[Event]) -> Rows:
         effect=np.concatenate([e.effect for e in happened]),
         noise=np.concatenate([np.nan_to_num(a).mean(1) for a in apart]),
         guessed=np.concatenate(guessed),
+        unit=np.concatenate(units_of),
     )
 
 
 def mean_effects(taught: Rows) -> dict[Key, Floats]:
     """What each kind of action changes on average in each sort of series: [H]."""
-    return {k: _mean(taught.effect[at]) for k, at in _places(taught).items()}
+    return {k: _mean(taught.effect[at]) for k, at in _places(taught.key).items()}
 
 
 def units(taught: Rows) -> dict[Key, Floats]:
     """The mean size of effects [H]: what an error is measured in, alike for bytes and stalls."""
-    size = {k: _mean(np.abs(taught.effect[at])) for k, at in _places(taught).items()}
+    places = _places(taught.key)
+    size = {k: _mean(np.abs(taught.effect[at])) for k, at in places.items()}
     sorts: dict[tuple[str, ...], list[Floats]] = {}
     for key, mean in size.items():
         sorts.setdefault(key[1:], []).append(mean)
     # Where an action changes next to nothing, noise must not be blown up to look like something.
+    least = {k: 0.1 * taught.unit[at].mean(0) for k, at in places.items()}
     return {
-        k: np.maximum(np.maximum(mean, 0.3 * np.mean(sorts[k[1:]], axis=0)), 1e-9)
+        k: np.maximum(np.maximum(mean, 0.3 * np.mean(sorts[k[1:]], axis=0)), least[k])
         for k, mean in size.items()
     }
 
 
 def clear(taught: Rows) -> dict[Key, NDArray[np.bool_]]:
     """Where an action does something [H]: more than the twins differ by chance, and with a sign
-    that is always the same, or the one that a plain guess foresees."""
+    that is always the same, or the one that a plain guess foresees; machines of all sorts
+    together, each in its own mean size."""
+    size = units(taught)
+    sizes = np.stack([size[key] for key in taught.key])
+    shares = np.clip(taught.effect / sizes, -_WILDEST, _WILDEST)
+    loud = sizes > _NOISES * taught.noise[:, None]
     out = {}
-    for key, at in _places(taught).items():
-        effect = taught.effect[at]
-        signs = [np.ones_like(effect), *np.moveaxis(np.sign(taught.guessed[at]), -1, 0)]
-        sure = np.max([_surely(effect * s) for s in signs], axis=0)
-        loud = _mean(np.abs(effect)) > _NOISES * float(taught.noise[at].mean())
-        out[key] = (sure > _SURE) & loud & (np.isfinite(effect).sum(0) >= _FEWEST)
+    for at in _places([(k[0], k[1], k[2].partition(",")[2]) for k in taught.key]).values():
+        share = np.where(loud[at], shares[at], 0.0)
+        share[~np.isfinite(shares[at])] = np.nan
+        signs = [np.ones_like(share), *np.moveaxis(np.sign(taught.guessed[at]), -1, 0)]
+        sure = np.max([_surely(share * s) for s in signs], axis=0) > _SURE
+        doing = sure & (np.isfinite(share).sum(0) >= _FEWEST)
+        out.update(dict.fromkeys({taught.key[i] for i in at}, doing))
     return out
 
 
@@ -127,16 +141,16 @@ class Verdict:
         return (self.error + _EVEN) / (self.of_mean + _EVEN)
 
 
-def verdicts(taught: Rows, asked: Rows, foretold: Floats, fewest: int = 3) -> list[Verdict]:
+def verdicts(taught: Rows, asked: Rows, foretold: Floats) -> list[Verdict]:
     """Judge foretold [N, H, 3] on `asked` where, by what was taught, there is an effect."""
     means, unit, doing = mean_effects(taught), units(taught), clear(taught)
     out = []
-    for key, at in _places(asked).items():
+    for key, at in _places(asked.key).items():
         for h in np.flatnonzero(doing.get(key, np.zeros(len(HORIZONS), bool))):
             actual = asked.effect[at, h]
             said = foretold[at, h]
             known = np.isfinite(actual)
-            if known.sum() < fewest:
+            if not known.any():
                 continue
             actual, said = actual[known], said[known]
             mine, mean, none = (
@@ -149,23 +163,29 @@ def verdicts(taught: Rows, asked: Rows, foretold: Floats, fewest: int = 3) -> li
 
 
 def overall(found: Sequence[Verdict]) -> dict[str, float]:
-    """Geometric mean and median of the ratios, the ratio of mean errors, and the coverage."""
+    """Geometric mean of the ratios, each as often as it has events; their median; the ratio of
+    mean errors; the coverage."""
     if not found:
         return dict.fromkeys(("ratio", "median", "pooled", "none", "coverage"), float("nan"))
     ratio = np.array([v.ratio for v in found])
     none = np.array([(v.of_none + _EVEN) / (v.of_mean + _EVEN) for v in found])
+    count = np.array([v.events for v in found])
+    error, of_mean = (
+        float(np.average([getattr(v, name) for v in found], weights=count))
+        for name in ("error", "of_mean")
+    )
     return {
-        "ratio": float(np.exp(np.log(ratio).mean())),
+        "ratio": float(np.exp(np.average(np.log(ratio), weights=count))),
         "median": float(np.median(ratio)),
-        "pooled": sum(v.error for v in found) / max(sum(v.of_mean for v in found), 1e-9),
-        "none": float(np.exp(np.log(none).mean())),
-        "coverage": float(np.mean([v.inside for v in found])),
+        "pooled": error / max(of_mean, 1e-9),
+        "none": float(np.exp(np.average(np.log(none), weights=count))),
+        "coverage": float(np.average([v.inside for v in found], weights=count)),
     }
 
 
-def _places(table: Rows) -> dict[Key, NDArray[np.intp]]:
+def _places(keys: Sequence[Key]) -> dict[Key, NDArray[np.intp]]:
     found: dict[Key, list[int]] = {}
-    for i, key in enumerate(table.key):
+    for i, key in enumerate(keys):
         found.setdefault(key, []).append(i)
     return {k: np.asarray(v) for k, v in found.items()}
 

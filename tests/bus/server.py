@@ -87,6 +87,9 @@ class Service:
             "p90": [2.0],
             "confidence": 0.5,
             "part": 7 if domain == "bad" else "blend",
+            "parts": ["blend"],
+            "weights": [0.25],
+            "silent": [],
             "model": self.model_id(),
             "age_usec": 1000,
             "source_n": len(options),
@@ -156,6 +159,7 @@ class Service:
 
     def world_state(self):
         state = {"state": self.current, "source_n": 3, "surprise": float("nan")}
+        state |= {"anomaly_series": []}
         return state | {"risks": {"io": 0.1}, "facts": self.facts()}
 
     def risks(self):

@@ -112,6 +112,7 @@ def test_predict_answers_with_the_declared_types_and_once_a_tick(jepad):
     assert {k: v.signature for k, v in answer.items()} == {
         "series": "as", "units": "as", "horizon_usec": "t", "p10": "ad", "p50": "ad", "p90": "ad",
         "confidence": "d", "part": "s", "model": "s", "age_usec": "t", "source_n": "x",
+        "parts": "as", "weights": "ad", "silent": "as",
     }  # fmt: skip
     jepad.ask("Predict", "sta{sv}", "tick", 1, {})
     jepad.ask("Predict", "sta{sv}", "memory", 2_000_000, {})
@@ -140,6 +141,7 @@ def test_options_reach_the_service_and_are_never_cached(jepad):
 def test_the_world_state_is_an_asv(jepad):
     state = jepad.ask("GetWorldState")[0]
     assert state["source_n"].signature == "x"
+    assert state["anomaly_series"].signature == "as"
     assert unwrap(state["risks"]) == {"io": 0.1}
 
 

@@ -57,6 +57,8 @@ class WorldModel(ServiceInterface):
     def Predict(self, domain: "s", horizon: "t", options: "a{sv}") -> "a{sv}":
         if domain == "gpu":
             raise DBusError("org.jepad1.Error.NotFound", "no series of gpu here")
+        if domain == "thermal":
+            raise DBusError("org.jepad1.Error.NotReady", "no forecast: temp.x has no samples")
         if domain == "bad":
             raise DBusError("org.jepad1.Error.InvalidArgument", "horizon is out of range")
         return {
@@ -68,6 +70,9 @@ class WorldModel(ServiceInterface):
             "p90": Variant("ad", [3.0, 4e6]),
             "confidence": Variant("d", 0.75),
             "part": Variant("s", "blend"),
+            "parts": Variant("as", ["model", "blend"]),
+            "weights": Variant("ad", [1.0, 0.25]),
+            "silent": Variant("as", [f"{domain}.mute\x1b"] if domain == "memory" else []),
             "model": Variant("s", "ab" * 32),
             "age_usec": Variant("t", 400_000),
             "source_n": Variant("t", 41),

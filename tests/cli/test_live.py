@@ -43,6 +43,9 @@ def test_predict_every_domain_there_is(home):
         assert forecast["horizon_usec"] == 16_000_000
         n = len(forecast["series"])
         assert n == len(forecast["units"]) == len(forecast["p50"]) > 0
+        assert n == len(forecast["parts"]) == len(forecast["weights"])
+        assert all(0 <= weight <= 1 for weight in forecast["weights"])
+        assert not set(forecast["silent"]) & set(forecast["series"])
 
 
 def test_predict_says_what_is_wrong(home):

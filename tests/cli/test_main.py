@@ -125,23 +125,32 @@ def test_a_reader_that_left_is_no_error(on_bus):
 def test_predict_shows_the_range_in_natural_units(on_bus, jepactl):
     done = jepactl("predict", "memory", "--horizon", "2m")
     lines = done.stdout.splitlines()
-    assert lines[0].split() == ["SERIES", "P10", "P50", "P90"]
-    assert lines[1].split() == ["memory.one", "1.0", "KiB", "2.0", "KiB", "3.0", "KiB"]
-    assert lines[2].split() == ["memory.two", "2", "%", "—", "4,000,000", "%"]
-    assert lines[3] == "in 2m, from model and baseline abababababab; confidence 0.75; 0s old"
+    assert lines[0].split() == ["SERIES", "P10", "P50", "P90", "PART"]
+    assert lines[1].split() == ["memory.one", "1.0", "KiB", "2.0", "KiB", "3.0", "KiB", "model"]
+    assert lines[2].split() == ["memory.two", "2", "%", "—", "4,000,000", "%", "blend", "25%"]
+    assert (
+        lines[3] == "no forecast: memory.mute\N{REPLACEMENT CHARACTER} has no samples, or too few"
+    )
+    assert lines[4] == "in 2m, from model and baseline abababababab; confidence 0.75; 0s old"
 
 
 def test_predict_without_a_domain_leaves_out_what_is_absent(on_bus, jepactl):
     done = jepactl("predict", "--json")
     forecasts = json.loads(done.stdout)["forecasts"]
     assert [f["domain"] for f in forecasts] == [
-        "cpu", "memory", "io", "network", "disk", "thermal", "power"
+        "cpu", "memory", "io", "network", "disk", "power"
     ]  # fmt: skip
+    assert done.stderr == "no forecast: temp.x has no samples\n"
+    assert forecasts[0]["parts"] == ["model", "blend"]
+    assert (forecasts[0]["weights"], forecasts[0]["silent"]) == ([1.0, 0.25], [])
     assert forecasts[0]["p50"] == [2.0, None]
     assert forecasts[0]["horizon_usec"] == 60_000_000
 
 
 def test_predict_of_what_is_not_there(on_bus, jepactl):
+    done = jepactl("predict", "thermal")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "temp.x has no samples" in done.stderr
     assert jepactl("predict", "gpu").returncode == 1
     done = jepactl("predict", "bad")
     assert (done.returncode, done.stderr) == (2, "jepactl: horizon is out of range\n")

@@ -108,6 +108,9 @@ def test_a_hot_plug_keeps_what_was_learned_of_the_others(rig, model):
     mean = forecaster.fast._running.history().mean[0]
     assert mean[2] == pytest.approx(NOISE["a"][:152].mean(), rel=0.01)
     assert np.isnan(mean[0])
+    widths = forecaster.fast._width.log
+    assert widths[1:].any(axis=1).all()
+    assert not widths[0].any()
     played.plugged = ["a", "b", "c"]
     machine.tick()
     mean = forecaster.fast._running.history().mean[0]
@@ -194,9 +197,10 @@ def test_of_another_model_only_the_sensors_are_remembered(rig, tmp_path):
     learned.load(keep)
     again = rig(Played(NOISE, ["a", "b"]), learned=learned)
     again.tick()
-    running, blend = again.forecaster.fast.told(1)
+    running, blend, width = again.forecaster.fast.told(1)
     assert running[0] >= 200
     assert not np.any(blend[2])
+    assert not np.any(width)
 
 
 def test_the_same_time_on_earlier_days_is_told_to_the_model(rig, tmp_path):

@@ -132,9 +132,23 @@ def test_the_model_speaks_once_it_has_seen_enough(machine, model):
 
 def test_surprise_comes_with_time_and_is_finite(machine, model):
     forecaster = machine.forecaster(model)
-    scores = [made.forecast.surprise for made in played(machine, forecaster, 100)]
-    assert np.isnan(scores[0])
-    assert np.isfinite(scores[-1])
+    machine.pass_(150)
+    first = caught_up(forecaster).forecast
+    assert np.isnan(first.surprise)
+    assert first.causes == ()
+    last = played(machine, forecaster, 60)[-1].forecast
+    assert 0 <= last.surprise <= 20
+    assert set(last.causes) <= {s.name for s in last.series}
+
+
+def test_what_makes_it_unusual_is_named(machine):
+    forecaster = machine.forecaster(None)
+    machine.pass_(300)
+    calm = forecaster.tick().forecast.surprise
+    machine.now[0] = 500.0  # the load, of 1
+    said = played(machine, forecaster, 10)[-1].forecast
+    assert said.surprise > calm + 2
+    assert said.causes[0] == "load1"
 
 
 def test_a_late_start_relives_the_last_steps(machine, model):

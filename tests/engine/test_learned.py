@@ -10,7 +10,7 @@ import pytest
 from jepad.engine.keep import Keep
 from jepad.engine.learned import LEARNED, MOST, Learned
 from jepad.engine.scale import Scale
-from jepad.heads.surprise import Surprise
+from jepad.heads.unusual import Unusual
 from jepad.records import Series
 
 MODEL = "ab" * 32
@@ -25,12 +25,19 @@ def scales(count=2):
     return made
 
 
+def lived(count=2):
+    """Two hundred steps, of which something is usual."""
+    made = Unusual(count)
+    made.observe(np.random.default_rng(0).normal(size=(200, count)), [1] * 200, None)
+    return made
+
+
 @pytest.fixture
 def keep(tmp_path):
     kept = Keep(str(tmp_path))
     learned = Learned(MODEL)
-    learned.begin(1.0, Surprise())
-    learned.note(SERIES, scales(), Surprise())
+    learned.begin(1.0)
+    learned.note(SERIES, scales(), lived())
     learned.save(kept, 77)
     kept.close()
     return kept
@@ -40,7 +47,7 @@ def recalled(keep, series=SERIES, step_s=1.0):
     """How many samples each series is known from."""
     learned, fresh = Learned(MODEL), tuple(Scale(len(series), dt) for dt in (1.0, 10.0))
     learned.load(keep)
-    learned.begin(step_s, Surprise())
+    learned.begin(step_s)
     learned.recall(series, range(len(series)), fresh)
     return [fresh[0].told(c)[0][0] for c in range(len(series))]
 
@@ -57,6 +64,36 @@ def test_series_are_known_by_name_and_unit(keep):
     other = Series("mem.MemFree", "B", "gauge")
     assert recalled(keep) == [200, 200]
     assert recalled(keep, (SERIES[1], other)) == [200, 0]
+
+
+def test_what_is_usual_is_known_by_the_series(keep):
+    learned = Learned(MODEL)
+    learned.load(keep)
+    learned.begin(1.0)
+    rows = np.random.default_rng(1).normal(size=(4, 2))
+    same, swapped = learned.unusual(SERIES), learned.unusual(SERIES[::-1])
+    score = same.observe(rows, [1] * 4, None)
+    assert score >= 0
+    assert swapped.observe(rows[:, ::-1], [1] * 4, None) == pytest.approx(score)
+    learned.begin(2.0)
+    assert np.isnan(learned.unusual(SERIES).observe(rows, [1] * 4, None))
+
+
+def test_widths_are_known_by_the_series_until_the_model_is_another(keep):
+    made = scales()
+    made[0].restore(0, *made[0].told(0)[:2], [0.5, 0.1, 0.2, 0.3])
+    learned = Learned(MODEL)
+    learned.begin(1.0)
+    learned.note(SERIES, made, lived())
+    learned.save(keep, 77)
+    keep.close()
+    for digest, known in ((MODEL, [0.5, 0.1, 0.2, 0.3]), ("cd" * 32, [0.0] * 4)):
+        again, fresh = Learned(digest), scales()
+        again.load(keep)
+        again.recall(SERIES[::-1], [1], fresh)
+        assert fresh[0].told(1)[2] == known
+        score = again.unusual(SERIES).observe(np.zeros((1, 2)), [1], None)
+        assert np.isnan(score) == (digest != MODEL)
 
 
 def test_another_step_says_nothing_of_this_one(keep):
@@ -88,7 +125,7 @@ def test_those_unseen_for_longest_are_forgotten(keep):
     learned = Learned(MODEL)
     learned.load(keep)
     many = tuple(Series(f"n{i}", "", "gauge") for i in range(MOST))
-    learned.note(many, scales(MOST), Surprise())
+    learned.note(many, scales(MOST), Unusual(MOST))
     learned.save(keep, 0)
     keep.close()
     assert recalled(keep) == [0, 0]
@@ -119,8 +156,14 @@ HOSTILE = {
     "many series": lambda book: book.update(series=book["series"] * MOST),
     "long name": lambda book: book["series"][0].update(name="x" * 100_000),
     "no step": lambda book: book.update(step_s=0.0),
-    "surprise": lambda book: book.update(surprise=[[1.0] * 4, [-1.0] * 4, [1.0] * 4]),
-    "surprise of words": lambda book: book.update(surprise="x"),
+    "infinite width": lambda book: fast(book).update(width=[float("inf")] * 4),
+    "short width": lambda book: fast(book)["width"].pop(),
+    "usual of words": lambda book: book.update(usually="x"),
+    "usual of nothing": lambda book: book["usually"]["state"].pop("sd"),
+    "usual of others": lambda book: book["usually"]["series"].pop(),
+    "usual of text": lambda book: book["usually"]["state"].update(mean="x"),
+    "usual of objects": lambda book: book["usually"]["state"].update(mean={}),
+    "usual without width": lambda book: book["usually"]["state"].update(sd=[0.0, -1.0]),
 }
 
 

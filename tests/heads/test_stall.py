@@ -29,8 +29,8 @@ def told(columns, watermark_kib=0.0):
     return next(r for r in risks if r.domain == "memory")
 
 
-HOG = {  # 1 GiB left, 50 MiB/s taken, of 6 GiB that could be had
-    "mem.MemFree": (1 + 0.05 * (59 - T)) * GIB,
+HOG = {  # .6 GiB left, .05 GiB/s taken, of 6 GiB that could be had
+    "mem.MemFree": (0.6 + 0.05 * (59 - T)) * GIB,
     "mem.MemAvailable": (6 + 0.05 * (59 - T)) * GIB,
     "mem.AnonPages": (1 + 0.05 * T) * GIB,
 }
@@ -39,8 +39,8 @@ HOG = {  # 1 GiB left, 50 MiB/s taken, of 6 GiB that could be had
 def test_free_memory_that_programs_use_up_is_told_before_anything_stalls():
     risk = told(HOG)
     assert risk.probability > 0.7
-    assert risk.eta_s == pytest.approx(16.0, abs=0.1)  # .8 GiB to the floor
-    assert "MemFree falls by 51.2 MiB/s, 16 s to its floor" in risk.cause
+    assert risk.eta_s == pytest.approx(8.0, abs=0.1)  # .4 GiB to the floor
+    assert "MemFree falls by 51.2 MiB/s, 8 s to its floor" in risk.cause
     assert risk.evidence["mem.MemFree per s"] == pytest.approx(-0.05 * GIB)
 
 
@@ -62,6 +62,12 @@ def test_a_machine_full_of_caches_that_runs_calmly_is_no_alarm():
             "psi.memory.some.total": 0.0,
         }
         assert told(full).probability < 0.4
+
+
+def test_tasks_that_wait_one_percent_of_the_time_are_enough():
+    free = {"mem.MemFree": 5 * GIB}
+    assert told(free | {"psi.memory.some.total": 1.2e4 * T}).probability > 0.7
+    assert told(free | {"psi.memory.some.total": 4e3 * T}).probability < 0.4
 
 
 def test_the_cgroup_that_grows_is_named():
@@ -93,7 +99,7 @@ def test_a_stall_that_is_there_still_names_its_signs():
 def test_the_signs_that_weigh_most_are_named_first():
     only = Weights(0.0, {"free_low": 1.0, "taken_10": 2.0})
     risk = memory(Past(window(HOG)), None, AHEAD, only)
-    assert list(risk.evidence)[0] == "mem.MemFree per s"
+    assert next(iter(risk.evidence)) == "mem.MemFree per s"
     silent = memory(Past(window({"mem.MemFree": 9 * GIB})), None, AHEAD, only)
     assert silent.cause == "no sign of a shortage"
     assert silent.probability == 0.5

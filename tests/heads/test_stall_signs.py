@@ -75,6 +75,12 @@ def test_what_fills_with_caches_is_given_back():
     assert half["taken_10"] == pytest.approx(0.5 * math.exp(-1))
 
 
+def test_pressure_that_is_enough_alone():
+    assert signs(psi__memory__some__total=T * 4e3)["waiting"] == 0.0
+    assert signs(psi__memory__some__total=T * 7.5e3)["waiting"] == pytest.approx(0.5)
+    assert signs(psi__memory__some__total=T * 1e4)["waiting"] == pytest.approx(1.0)
+
+
 def test_the_worst_of_several_that_tell_the_same():
     both = signs(vm__compact_stall=T * 100, vm__allocstall_movable=T)
     assert both["reclaim"] == pytest.approx(1.0)

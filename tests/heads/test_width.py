@@ -44,13 +44,25 @@ def test_factors_stay_within_bounds():
     assert out[0, 0, 2] == pytest.approx(4.0)
 
 
-def test_state_survives_and_is_checked():
-    width = Width(1, (1, 4))
-    width.log[:] = 0.5
+def test_factors_are_told_taken_back_and_moved():
+    width = Width(3, (1, 4))
+    width.log[:] = [[0.5, 0.1], [0.2, 0.3], [0.0, 0.0]]
     again = Width(1, (1, 4))
-    again.restore(np.asarray(width.state()["log"]))
-    assert (again.log == 0.5).all()
-    with pytest.raises(ValueError, match="widths of"):
-        again.restore(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="widths of"):
-        again.restore(np.full((1, 2), np.nan))
+    again.restore(0, width.told(1))
+    assert again.told(0) == [0.2, 0.3]
+    for bad in ([0.1], [np.nan, 0.1]):
+        with pytest.raises(ValueError, match="widths"):
+            again.restore(0, bad)
+    again.restore(0, [99.0, -99.0])
+    assert np.exp(again.told(0)) == pytest.approx([4.0, 0.4])
+    width.move(np.array([1, -1, 0]))
+    assert width.log.tolist() == [[0.2, 0.3], [0.0, 0.0], [0.5, 0.1]]
+
+
+def test_what_waits_moves_with_its_channel():
+    width = Width(2, (1,))
+    width.fitted(np.zeros(2), np.array([[[-1.0, 0.0, 1.0]], [[9.0, 10.0, 11.0]]]))
+    width.move(np.array([1, -1]))
+    width.fitted(np.array([10.0, 10.0]), np.ones((2, 1, 3)))
+    assert width.log[0, 0] < 0  # it held
+    assert width.log[1, 0] == 0  # of a new one nothing was said

@@ -39,7 +39,7 @@ def test_effects_of_seeds_never_seen_are_foretold(gym, fitted):
     lesson = effects.learnable(model, held)
     said = effects.foretell(model, model.effect.state_dict(), lesson.examples)
     told = outcomes.rows(effects.training(gym))
-    found = outcomes.verdicts(told, lesson.told, said * lesson.unit[..., None], 1)
+    found = outcomes.verdicts(told, lesson.told, said * lesson.told.unit[..., None])
     assert outcomes.overall(found)["ratio"] < 0.8
     assert figures["seeds"] == 20  # never those held out
     assert figures["left_out_seeds"]["ratio"] < 0.9

@@ -34,10 +34,10 @@ def test_what_an_action_does_is_told_from_what_it_does_not(halves):
 
 def test_the_truth_is_right_and_nothing_is_as_wrong_as_nothing(halves):
     told, asked = halves
-    perfect = outcomes.overall(outcomes.verdicts(told, asked, answers(asked, asked.effect), 1))
+    perfect = outcomes.overall(outcomes.verdicts(told, asked, answers(asked, asked.effect)))
     assert perfect["pooled"] == pytest.approx(0)
     assert perfect["coverage"] == 1
-    nothing = outcomes.verdicts(told, asked, answers(asked, np.zeros_like(asked.effect)), 1)
+    nothing = outcomes.verdicts(told, asked, answers(asked, np.zeros_like(asked.effect)))
     assert [v.error for v in nothing] == [v.of_none for v in nothing]
     assert outcomes.overall(nothing)["coverage"] == 0
 
@@ -46,7 +46,7 @@ def test_the_mean_effect_is_even_with_itself(halves):
     told, asked = halves
     means = outcomes.mean_effects(told)
     middle = np.stack([means.get(k, np.zeros(4)) for k in asked.key])
-    found = outcomes.overall(outcomes.verdicts(told, asked, answers(asked, middle), 1))
+    found = outcomes.overall(outcomes.verdicts(told, asked, answers(asked, middle)))
     assert found["ratio"] == found["median"] == pytest.approx(1)
 
 

@@ -66,7 +66,7 @@ class Guest:
                 )
             self._monitor = self._connect("monitor")
             self._answers = self._monitor.makefile("rb")
-            self._answers.readline()
+            self._heard()
             self._ask("qmp_capabilities")
             self._input = self._connect("in")
         except BaseException:
@@ -89,11 +89,14 @@ class Guest:
     def _make_disk(self, picture: image.Image, disk: str | None) -> None:
         backing = ["-b", picture.disk, "-F", "raw", self.disk]
         command = ["qemu-img", "create", "-q", "-f", "qcow2", *backing]
-        if disk is not None:
-            shutil.copyfile(disk, self.disk)
-            # The copy remembers where the image was when the first guest booted.
-            command = ["qemu-img", "rebase", "-u", "-f", "qcow2", *backing]
-        subprocess.run(command, check=True, timeout=_SILENT_S, capture_output=True)
+        try:
+            if disk is not None:
+                shutil.copyfile(disk, self.disk)
+                # The copy remembers where the image was when the first guest booted.
+                command = ["qemu-img", "rebase", "-u", "-f", "qcow2", *backing]
+            subprocess.run(command, check=True, timeout=_SILENT_S, capture_output=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise SettingError(f"{self.disk}: {error}") from error
 
     def _command(self, picture: image.Image, name: str) -> list[str]:
         work = self._work
@@ -144,16 +147,28 @@ class Guest:
     def _ask(self, command: str, **arguments: str) -> Any:
         """One command of the monitor; events between are passed over."""
         request = {"execute": command, "arguments": arguments}
-        self._monitor.sendall(json.dumps(request).encode() + b"\n")
+        self._send(self._monitor, json.dumps(request) + "\n")
         while True:
-            line = self._answers.readline()
-            if not line:
-                raise SettingError(f"qemu ended: {self._said()}")
-            answer = json.loads(line)
+            answer = json.loads(self._heard())
             if "error" in answer:
                 raise SettingError(f"qemu: {command}: {answer['error'].get('desc')}")
             if "return" in answer:
                 return answer["return"]
+
+    def _send(self, to: socket.socket, text: str) -> None:
+        try:
+            to.sendall(text.encode())
+        except OSError as error:
+            raise SettingError(f"qemu hears nothing ({error}): {self._said()}") from error
+
+    def _heard(self) -> bytes:
+        try:
+            line = self._answers.readline()
+        except OSError as error:
+            raise SettingError(f"qemu says nothing ({error}): {self._said()}") from error
+        if not line:
+            raise SettingError(f"qemu ended: {self._said()}")
+        return line
 
     def _human(self, line: str) -> None:
         said = self._ask("human-monitor-command", **{"command-line": line})
@@ -171,15 +186,15 @@ class Guest:
 
     def tell(self, *lines: str) -> None:
         """Commands to the agent, which reads them at its next tick."""
-        self._input.sendall("".join(f"{line}\n" for line in lines).encode())
+        self._send(self._input, "".join(f"{line}\n" for line in lines))
 
     def run(self, seconds: float) -> list[Frame]:
         """Let so much guest time pass; the frames of it, and the few until it stood still."""
         got: list[Frame] = []
         self._ask("cont")
-        for frame in self._arriving():
-            got.append(frame)
-            if frame.t_ns - got[0].t_ns >= (seconds - _EARLY_S) * 1e9:
+        for fresh in self._arriving():
+            got += fresh
+            if got[-1].t_ns - got[0].t_ns >= (seconds - _EARLY_S) * 1e9:
                 break
         self._ask("stop")
         return got + self._new()
@@ -196,15 +211,15 @@ class Guest:
         self._ask("stop")
         self._seen = len(_READY)
 
-    def _arriving(self) -> Iterator[Frame]:
+    def _arriving(self) -> Iterator[list[Frame]]:
         last = time.monotonic()
         while True:
             fresh = self._new()
-            yield from fresh
-            now = time.monotonic()
-            last = now if fresh else last
+            if fresh:
+                last = time.monotonic()
+                yield fresh
             self._alive()
-            if now - last > _SILENT_S:
+            if time.monotonic() - last > _SILENT_S:
                 raise SettingError(f"the guest fell silent: {self._said()}")
             time.sleep(_POLL_S)
 

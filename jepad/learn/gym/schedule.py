@@ -40,7 +40,7 @@ TRAITS: Mapping[str, Traits] = {
     "sqlite": Traits((120, 300), cached=True),
     "files": Traits((120, 300), cached=True, service=True, hungry=False),
     "archive": Traits((150, 350), cached=True),
-    "postgres": Traits((200, 350), cached=True, service=True),
+    "postgres": Traits((200, 350), cached=True, service=True, hungry=False),
     "stream": Traits((150, 400), cached=True),
     "leak": Traits((250, 500), hungry=False),
     "hog": Traits((200, 400)),

@@ -54,5 +54,5 @@ def test_a_guest_that_cannot_start_says_why(tmp_path):
     broken = image.Image(
         "/nonexistent/kernel", "/nonexistent/initramfs", str(tmp_path / "disk.raw"), ""
     )
-    with pytest.raises(SettingError, match=r"qemu ended: .*nonexistent"):
+    with pytest.raises(SettingError, match=r"qemu .*nonexistent"):
         Guest(broken, None)
