@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 PATIENCE_NS = 5_000_000_000
 #: Steps relived at the start, one a turn: requests are answered meanwhile.
 RELIVED = 96
+#: Rows of the past from which it is told what is usual: seconds of work on the slowest machines.
+WATCHED = 384
 #: The slow pace speaks where the fast one does not reach.
 FAR = tuple(i for i, h in enumerate(HORIZONS) if h * DECIMATION > HORIZONS[-1])
 
@@ -183,7 +185,7 @@ class Forecaster:
 
     def _watch(self, end: int, fresh: int) -> None:
         """How unusual are the rows up to `end`, so many of them fresh?"""
-        first, times = end - fresh, self.recent.times
+        first, times = end - min(fresh, WATCHED), self.recent.times
         apart = np.diff(times[first:end], prepend=times[max(first - 1, 0)])
         steps = np.rint(apart / (self.recent.step_s * 1e9)).astype(int).clip(1).tolist()
         said = None if self.fast.age else self.fast.output

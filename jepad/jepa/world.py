@@ -90,8 +90,8 @@ class WorldModel(nn.Module):
         self.predictor = Predictor(shape)
         self.readout = Readout(shape)
         self.effect = EffectHead(shape)
-        #: How the exported z_hat moves from z, of what was predicted to move, by horizon; fitted
-        #: after training: one step ahead z hardly moves and a prediction's noise outweighs its news.
+        #: How the exported z_hat moves from z, of what was said to move, by horizon; fitted after
+        #: training: one step ahead z hardly moves, and a prediction's noise outweighs its news.
         whole = torch.eye(shape.width).repeat(len(shape.horizons), 1, 1)
         self.register_buffer("trust", whole)
 

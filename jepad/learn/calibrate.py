@@ -39,7 +39,7 @@ def _regressed(said: Tensor, came: Tensor) -> Tensor:
     eye = torch.eye(said.shape[1], dtype=said.dtype)
     common = ((said * came).sum() / (said * said).sum().clamp(min=1e-9)).clamp(0, 1)
     ridge = _RIDGE * len(said) * eye
-    rest = torch.linalg.solve(said.T @ said + ridge, said.T @ (came - common * said))
+    rest: Tensor = torch.linalg.solve(said.T @ said + ridge, said.T @ (came - common * said))
     return common * eye + rest
 
 
