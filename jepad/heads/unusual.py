@@ -61,7 +61,7 @@ class Unusual:
         """Take what `told` said of as many channels; ValueError if it can't have."""
         try:
             self._anomaly.restore(told)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"not what is usual: {error!r}") from error
 
 

@@ -163,6 +163,7 @@ HOSTILE = {
     "usual of others": lambda book: book["usually"]["series"].pop(),
     "usual of text": lambda book: book["usually"]["state"].update(mean="x"),
     "usual of objects": lambda book: book["usually"]["state"].update(mean={}),
+    "usual beyond float": lambda book: book["usually"]["state"].update(mean=[10**400, 1]),
     "usual without width": lambda book: book["usually"]["state"].update(sd=[0.0, -1.0]),
 }
 

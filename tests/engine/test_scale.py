@@ -7,7 +7,7 @@ from jepad.engine.scale import Scale
 from jepad.heads.forecast import Output
 from jepad.heads.prepare import HORIZONS
 
-STEPS, LEARNED = 1100, 400
+STEPS, LEARNED = 900, 350
 
 
 def told(context, claimed):
