@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from bench.report import Options, Report
-from jepad.errors import JepadError
+from jepad.errors import JepadError, SettingError
 
 NAMES = {
     "footprint": "memory and CPU of daemon and engine at 1 Hz, and of one snapshot",
@@ -53,6 +53,8 @@ def main() -> int:
         return _elsewhere(absent[0])
     module = importlib.import_module(f"bench.{args.name}")
     try:
+        if args.data and not os.path.isdir(args.data):
+            raise SettingError(f"{args.data}: no such directory; --data names one with data sets")
         report: Report = module.run(Options(quick=args.quick, data=args.data))
     except JepadError as error:
         sys.stderr.write(f"bench {args.name}: {error}\n")

@@ -6,6 +6,7 @@ spread between them. Does not know: what is measured.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 
@@ -15,17 +16,20 @@ from numpy.typing import NDArray
 from bench.report import Cell
 from jepad.engine.onnx import load as load_graph
 from jepad.learn.score import Graph
-from jepad.learn.traces import digest
 from jepad.models.store import ModelFiles
 
 SISTERS = os.path.join(os.path.dirname(__file__), "seeds")
 
 
 def graphs(model: ModelFiles) -> list[Graph]:
-    """The graph that ships, then the sisters in the order of their names."""
+    """The graph that ships, then the sisters in the order of their names; ModelError where one is
+    not what its card says."""
     names = sorted(os.listdir(SISTERS)) if os.path.isdir(SISTERS) else []
-    paths = [os.path.join(SISTERS, n) for n in names if n.endswith(".onnx")]
-    places = [(model.onnx_path, model.digest), *((p, digest(p)) for p in paths)]
+    places = [(model.onnx_path, model.digest)]
+    for name in (n for n in names if n.endswith(".json")):
+        with open(os.path.join(SISTERS, name), encoding="utf-8") as file:
+            card = json.load(file)
+        places += [(os.path.join(SISTERS, path), sha) for path, sha in card["files"].items()]
     return [load_graph(path, sha).infer for path, sha in places]
 
 

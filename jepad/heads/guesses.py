@@ -24,12 +24,16 @@ ROLES = (
     *("host memory", "host cpu", "host pressure", "other"),
 )
 #: The six guesses: the target's part ends; it comes back; memory goes to the limit; what it was
-#: about to gain is not gained; processor time is shared anew; page cache is freed.
+#: about to gain is not gained; processor time is shared anew; page cache is freed, or what
+#: else goes less surely than the first.
 STOPS, RETURNS, LIMIT, HELD, SHARED, FREED = range(EFFECTS)
 _STEPS = np.array(HORIZONS, float)
+_PASTS = (4, 8, 32, 128)  # samples that speak for each horizon
 _MANY = 1e6  # us/s: one processor, or all time stalled
 #: us/s that a group waits that is squeezed.
 _WAITING = 0.2 * _MANY
+#: Bytes/s that a squeezed group swaps out while it waits.
+_SWAPPED = 2.0**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,9 @@ class Seen:
         values = np.where(np.abs(values) < 1e30, values, np.nan)
         self.places = places
         #: The further ahead, the longer the past that speaks for it.
-        self.usual = np.stack([_recent(values, k) for k in (4, 8, 32, 128)], 1)
+        self.usual = np.stack([_recent(values, k) for k in _PASTS], 1)
+        #: Of what comes in bursts, less than the mean: what is most often lost.
+        self.mostly = np.stack([_median(values[:, -k:]) for k in _PASTS], 1)
         self.active = _active(values)
         self.high = np.fmax.reduce(values, axis=1, initial=0.0)
         slope = (_recent(values, 4) - _recent(values[:, -20:-4], 16)) / 10
@@ -138,6 +144,14 @@ def _recent(values: Floats, count: int) -> Floats:
     return out
 
 
+def _median(values: Floats) -> Floats:
+    """Of [C, T], NaN left out; 0 where there is none: [C]."""
+    ordered = np.sort(values, axis=1)  # NaN last
+    count = np.maximum(np.isfinite(values).sum(1), 1)
+    out: Floats = np.nan_to_num(ordered[np.arange(len(values)), (count - 1) // 2])
+    return out
+
+
 def _active(values: Floats) -> Floats:
     """The mean of [C, T] where it is more than a little: what a group does when it works."""
     high = np.fmax.reduce(values, axis=1, initial=0.0)
@@ -174,10 +188,9 @@ def guesses(seen: Seen, kind: str, value: float, dt_s: float) -> Floats:
 
 def _freeze(row: Floats, s: Seen, i: int) -> None:
     p, own = s.places[i], s.usual[i]
-    if p.role == CPU:
-        row[:, STOPS] = -np.minimum(s.cpu, own)
-    elif p.role in (PRESSURE, IO):
-        row[:, STOPS] = -own
+    if p.role in (CPU, PRESSURE, IO):
+        row[:, STOPS] = -np.minimum(s.mostly[i], own)
+        row[:, FREED] = -own - row[:, STOPS]  # what it does beyond that, in bursts
     elif p.role == HOST_CPU:
         row[:, STOPS] = -s.cpu * p.use * s.spare
     elif p.role in (HOST_PRESSURE, OTHER):
@@ -229,11 +242,14 @@ def _squeeze(row: Floats, s: Seen, i: int, limit: tuple[float, float]) -> None:
     value, dt_s = limit
     p, own = s.places[i], s.usual[i]
     over = np.maximum(s.expected - value, 0)
-    room = np.minimum(over, s.cache * s.reads + s.swap)
     if p.role in (MEMORY, HOST_MEMORY):
-        row[:, LIMIT] = -room * p.use
-        # What can go nowhere stays, but grows no more.
-        row[:, HELD] = -np.minimum(over - room, np.maximum(s.drift, 0)) * p.use
+        # Page cache goes at once, other memory to swap bit by bit; the rest stays, and grows
+        # no more.
+        cached = np.minimum(over, s.cache * s.reads)
+        swapped = np.minimum(np.minimum(over - cached, s.swap), _SWAPPED * _STEPS * dt_s)
+        row[:, LIMIT], row[:, FREED] = -cached * p.use, -swapped * p.use
+        rest = np.minimum(over - cached - swapped, np.maximum(s.drift, 0))
+        row[:, HELD] = -rest * p.use
     elif p.role in (PRESSURE, HOST_PRESSURE):
         row[:, LIMIT] = (_WAITING * p.use - own) * (over > 0)
     elif p.role == CPU:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jepad.errors import JepadError
+from jepad.errors import JepadError, SettingError
 from jepad.learn.gym.episodes import read_manifest, trace_path
 from jepad.records import GAP, Floats, Window
 from jepad.sources.replay import read_traces
@@ -155,6 +155,8 @@ def _files(directory: str, split: str) -> Iterator[tuple[str, str]]:
             if not episode.actions and split in ("", episode.split):
                 yield trace_path(directory, episode), f"gym {episode.floor}"
         return
+    if not os.path.isdir(directory):
+        raise SettingError(f"{directory}: no such directory")
     for name in sorted(os.listdir(directory)):
         if name.endswith((".npz", ".csv", ".csv.gz")):
             yield os.path.join(directory, name), ""

@@ -105,6 +105,7 @@ def test_a_limit_is_gone_to():
     np.testing.assert_allclose(told[MEMORY, 0, LIMIT], -99 * MIB, rtol=0.02)
     np.testing.assert_allclose(told[FREE, 3, LIMIT], 164 * 1024, rtol=0.02)
     assert (told[[PSI, PRESSURE], :, LIMIT] > 5e4).all()
+    assert not told[[MEMORY, FREE], :, FREED].any()  # all of it is page cache
     far = guess(Action("memory.high", X, 10.0**12))
     assert not far[:, :, LIMIT].any()
 
