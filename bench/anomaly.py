@@ -29,8 +29,8 @@ from jepad.models.store import load as load_model
 Array = NDArray[np.floating]
 Index = NDArray[np.intp]
 
-SEEDS = (0, 1, 2)
-_HOSTS = 3  # at most, a source
+SEEDS = (0, 1)
+_HOSTS = 2  # at most, a source
 _BATCH = 16
 _PLAIN = 3  # terms that need no model: k-means, PCA, VAR
 _BACK = HORIZONS[-1] // EVERY

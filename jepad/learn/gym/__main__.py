@@ -10,6 +10,7 @@ import argparse
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -40,13 +41,20 @@ def main() -> int:
     except JepadError as error:
         print(f"gym: {error}", file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        print(f"gym: {error}", file=sys.stderr)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"gym: {_told(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ngym: stopped; run it again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _told(error: Exception) -> str:
+    """The error, and the last words of the program it is about."""
+    said = getattr(error, "stderr", None) or b""
+    words = (said if isinstance(said, str) else said.decode(errors="replace")).strip()
+    return f"{error}: {words[-400:]}" if words else str(error)
 
 
 def _stop(*_: object) -> None:
@@ -85,7 +93,16 @@ def _native(out: str, minutes: float, seed: int) -> None:
 
 
 def _guest(out: str, minutes: float, seed: int) -> None:
-    branch.run(Path(out), minutes, seed, tqdm.write)
+    """Guests for so many minutes; the bar moves with each of their lines."""
+    began = time.monotonic()
+    form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} min"
+    with tqdm(total=minutes, desc="guests", bar_format=form, mininterval=1.0, disable=None) as bar:
+
+        def told(line: str) -> None:
+            tqdm.write(line)
+            _move(bar, min((time.monotonic() - began) / 60, minutes))
+
+        branch.run(Path(out), minutes, seed, told)
 
 
 _FLOORS = {"native": _native, "guest": _guest}

@@ -8,7 +8,11 @@ and short of memory by turns. Does not know: qemu, the frames' format, or what i
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +37,8 @@ _DISK = "/sys/block/sda"
 _ANONYMOUS = ("leak", "hog", "burst")
 _CALM = ("files", "stream", "sqlite", "archive", "idle")
 _SMALLEST = float(8 << 20)
+#: One guest may go wrong; so many in a row are no guest's fault.
+_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,17 +217,40 @@ def command(action: Applied) -> str:
 def run(
     out: Path, minutes: float, first_seed: int, progress: Callable[[str], object] = print
 ) -> None:
-    """Record guests of rising seeds, none begun after the time; those recorded are left."""
+    """Record guests of rising seeds, none begun after the time; those recorded whole are left.
+    A guest that fails costs what is left of its seed, and three in a row end it all."""
     end = time.monotonic() + 60 * minutes
     picture = image.build()
-    disk = ready(picture)
-    there = {e.seed for e in read_manifest(str(out)) if e.floor == "guest"}
-    out.mkdir(parents=True, exist_ok=True)
-    seed = first_seed
-    while time.monotonic() < end:
-        if seed not in there:
-            _record(out, plan(seed), _Base(picture, disk), progress)
-        seed += 1
+    base = _Base(picture, ready(picture))
+    failures = 0
+    for made in map(plan, itertools.count(first_seed)):
+        if time.monotonic() >= end:
+            return
+        if recorded(out, made) == len(ids(made)):
+            continue
+        try:
+            _record(out, made, base, progress)
+            failures = 0
+        except JepadError as error:
+            failures += 1
+            progress(f"{_name(made.seed)} given up: {error}")
+            if failures == _FAILURES:
+                raise
+
+
+def ids(made: Plan) -> list[str]:
+    """Names of all episodes of a seed, in the order they are recorded: the twin first."""
+    return [_name(made.seed, wish) for wish in (None, *made.wishes)]
+
+
+def recorded(out: Path, made: Plan) -> int:
+    """How many of them the manifest has."""
+    return len({e.id for e in read_manifest(str(out))} & set(ids(made)))
+
+
+def _name(seed: int, action: Wish | Applied | None = None) -> str:
+    twin = f"guest-{seed:04d}"
+    return "-".join([twin, action.kind, action.unit]).strip("-") if action else twin
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,14 +262,35 @@ class _Base:
 
 
 def _record(out: Path, made: Plan, base: _Base, progress: Callable[[str], object]) -> None:
-    """All episodes of one seed; a guest that fails costs what is left of its seed."""
-    began = time.monotonic()
-    try:
-        for episode in _episodes(out, made, base):
-            append(str(out), episode)
+    """All episodes of one seed. Twins are exact within one run of the trunk alone: those of an
+    earlier run stay until this one has more, and are then replaced together."""
+    began, had = time.monotonic(), recorded(out, made)
+    with _aside(out, made) as place:
+        waiting: list[Episode] = []
+        for count, episode in enumerate(_episodes(place, made, base), 1):
+            waiting.append(episode)
+            if count > had:
+                _keep(place, out, waiting)
+                waiting = []
             progress(_line(made, episode, time.monotonic() - began))
-    except JepadError as error:
-        progress(f"guest-{made.seed:04d} given up: {error}")
+
+
+@contextlib.contextmanager
+def _aside(out: Path, made: Plan) -> Iterator[Path]:
+    """Where traces wait; what a kill left there goes when its seed is recorded again."""
+    place = out / f"{_name(made.seed)}.part"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _keep(place: Path, out: Path, episodes: Sequence[Episode]) -> None:
+    for episode in episodes:
+        os.replace(place / episode.file, out / episode.file)
+        append(str(out), episode)
 
 
 def _line(made: Plan, episode: Episode, took_s: float) -> str:
@@ -279,8 +329,7 @@ def _written(
     """The trace file of one branch and its line of the manifest."""
     units = sorted({load.unit for load in made.loads})
     table = frames.rows(seen, units)
-    twin = f"guest-{made.seed:04d}"
-    name = "-".join([twin, action.kind, action.unit]).strip("-") if action else twin
+    name = _name(made.seed, action)
     frames.write(str(out / f"{name}.csv.gz"), table)
     total_mib = int(table.column("mem.MemTotal")[-1]) // 1024
     return Episode(
@@ -296,7 +345,7 @@ def _written(
         swap_mib=SWAP_MIB if made.swap else 0,
         units={unit: unit for unit in units},
         actions=(action,) if action else (),
-        twin=twin if action else None,
+        twin=_name(made.seed) if action else None,
         split=split_of(made.seed),
         labels=summary(read_trace(str(out / f"{name}.csv.gz"))),
     )

@@ -14,13 +14,14 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from jepad.errors import SettingError
+from jepad.errors import JepadError, SettingError
 from jepad.learn.gym import groups, workloads
 from jepad.learn.gym.episodes import Applied, Episode, append, read_manifest, split_of
 from jepad.learn.gym.groups import Group, Groups
@@ -199,13 +200,18 @@ class _Session:
         return os.path.join(self._bench.work, f"{job.name}.err")
 
     def _end(self) -> None:
+        """End all that can be ended, and say only then what resisted."""
+        resisted: list[str] = []
         for group in self._groups.values():
-            group.remove()
-        for _, child in self._children:
-            child.terminate()  # which timeout hands on; a client stands in no group
-            child.wait(_PATIENCE_S)
-            if child.stdout:
-                child.stdout.close()
+            try:
+                group.remove()
+            except (JepadError, OSError) as error:
+                resisted.append(str(error))
+        for job, child in self._children:
+            if not _ended(child):
+                resisted.append(f"{job.name}: had to be killed")
+        if resisted:
+            raise SettingError("; ".join(resisted))
 
     def _rows(self, part: str, on_row: Callable[[float], None]) -> list[Applied]:
         snapshot = self._snapshot()
@@ -262,6 +268,22 @@ class _Session:
                     raise SettingError(
                         f"{job.name}: ended with {child.returncode}: {f.read():.300}"
                     )
+
+
+def _ended(child: subprocess.Popen[bytes]) -> bool:
+    """Whether it ended when asked to; else it is killed with all it started."""
+    child.terminate()  # which timeout hands on; a client stands in no group
+    try:
+        child.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_PATIENCE_S)
+        return False
+    finally:
+        if child.stdout:
+            child.stdout.close()
+    return True
 
 
 def _until(moment: float) -> None:

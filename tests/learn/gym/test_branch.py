@@ -1,11 +1,14 @@
-"""Plans of guests: pure, within what a guest has, and in the agent's own grammar."""
+"""Plans of guests: pure, possible, in the agent's own grammar; and seeds that broke off."""
 
+import contextlib
 import re
+import subprocess
 
 import pytest
 
-from jepad.learn.gym import branch
-from jepad.learn.gym.episodes import Applied
+from jepad.errors import SettingError
+from jepad.learn.gym import branch, guest, image
+from jepad.learn.gym.episodes import Applied, Episode, read_manifest
 from jepad.learn.gym.frames import Frame
 
 SEEDS = range(120)
@@ -91,3 +94,76 @@ def test_other_actions_are_one_write(kind, value, line):
     action = branch.applied(branch.Wish(kind, "hog", value), used("hog", 1))
     assert action.value == value
     assert branch.command(action) == line
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing in the gym catches it."""
+
+
+def trunk_run(mark, until=99):
+    """One run of a trunk and its branches that says which run it was and ends after so many."""
+
+    def episodes(place, made, _base):
+        for i, name in enumerate(branch.ids(made)):
+            if i == until:
+                raise Killed
+            (place / f"{name}.csv.gz").write_text(mark)
+            yield Episode(
+                name, f"{name}.csv.gz", "guest", made.seed, 1.0, 196.0, mark, 1, 0, {"hog": "hog"}
+            )
+
+    return episodes
+
+
+def marks(out):
+    """Which run each episode is of, by the manifest and by the file, which must agree."""
+    found = read_manifest(str(out))
+    assert [(out / e.file).read_text() for e in found] == [e.kernel for e in found]
+    return [e.kernel for e in found]
+
+
+def test_a_broken_seed_is_recorded_on_from_one_trunk(tmp_path, monkeypatch):
+    made, lines = branch.plan(0), []
+    whole = len(branch.ids(made))
+
+    def record(*run):
+        monkeypatch.setattr(branch, "_episodes", trunk_run(*run))
+        with contextlib.suppress(Killed):
+            branch._record(tmp_path, made, None, lines.append)
+        assert not list(tmp_path.glob("*.part"))
+        return marks(tmp_path)
+
+    assert record("first", 2) == ["first"] * 2
+    # One that gets no further than the one before changes nothing: no mixed twins.
+    assert record("second", 2) == ["first"] * 2
+    assert record("third", 3) == ["third"] * 3
+    assert branch.recorded(tmp_path, made) == 3 < whole
+    assert record("fourth") == ["fourth"] * whole
+    assert [e.id for e in read_manifest(str(tmp_path))] == branch.ids(made)
+
+
+def test_the_traces_a_kill_left_aside_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(branch, "_episodes", trunk_run("next"))
+    (tmp_path / "guest-0000.part").mkdir()
+    (tmp_path / "guest-0000.part/old").touch()
+    branch._record(tmp_path, branch.plan(0), None, str)
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.may_skip("needs qemu")
+def test_three_guests_that_fail_in_a_row_end_it(tmp_path, monkeypatch):
+    if image.missing_tools():
+        pytest.skip("no qemu here")
+    disk, ready = tmp_path / "disk.raw", tmp_path / f"ready-{guest.SHIFT}-{guest._MEMORY_MIB}.qcow2"
+    disk.write_bytes(b"\0" * (1 << 20))
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", disk, "-F", "raw", ready]
+    subprocess.run(create, check=True, timeout=60)
+    broken = image.Image("/nonexistent/kernel", "/nonexistent/initramfs", str(disk), "")
+    monkeypatch.setattr(image, "build", lambda: broken)
+    lines = []
+    with pytest.raises(SettingError, match=r"qemu .*nonexistent"):
+        branch.run(tmp_path / "out", 60.0, 4, lines.append)
+    assert [line.split(":")[0] for line in lines] == [
+        f"guest-{seed:04d} given up" for seed in (4, 5, 6)
+    ]
+    assert read_manifest(str(tmp_path / "out")) == []

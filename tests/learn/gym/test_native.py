@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from jepad.errors import SettingError
+from jepad.learn.gym import __main__ as main
 from jepad.learn.gym import groups, native
 from jepad.learn.gym.episodes import Applied, read_manifest, trace_path
 from jepad.learn.gym.groups import Group
 from jepad.learn.gym.native import Take, opened, takes
 from jepad.learn.gym.schedule import MIB, Plan, Unit
+from jepad.learn.gym.workloads import Bench, Job
 from jepad.sources.replay import read_trace
 
 PREFIX = f"jepad-gym-test-{os.getpid()}"
@@ -149,7 +151,10 @@ def members(prefix):
 def test_stopped_it_leaves_nothing(tmp_path, number):
     prefix = f"{PREFIX}-{number}"
     with recorder(str(tmp_path), prefix) as child:
-        pids = members(prefix)
+        # The first row may come before the shells are in their groups.
+        end = time.monotonic() + 60
+        while len(pids := members(prefix)) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
         assert len(pids) >= 2
         child.send_signal(number)
         child.wait(60)
@@ -203,6 +208,49 @@ def test_a_load_that_can_not_run_ends_the_session(tmp_path):
         gym.record(Take(broken, twin=False), lambda t: None)
     assert left_over() == []
     assert read_manifest(str(tmp_path)) == []
+
+
+STUBBORN = ["/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"]
+
+
+def test_what_will_not_end_is_killed_and_the_rest_ended_too(monkeypatch):
+    monkeypatch.setattr(native, "_PATIENCE_S", 0.5)
+    running = native._Session(Take(Plan(900, 1.0, 1.0, (), ()), twin=False), Bench("/", 0))
+    for name, argv in (("one", STUBBORN), ("two", STUBBORN), ("calm", ["sleep", "300"])):
+        child = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
+        assert name == "calm" or child.stdout.readline() == b"up\n"
+        running._children.append((Job(tuple(argv), name), child))
+    # A group that can't be taken away is no reason to leave the children.
+    running._groups["stays"] = Stays("stays")
+    with pytest.raises(SettingError, match=r"^it stays; one: had .*; two: had"):
+        running._end()
+    assert all(child.returncode is not None for _, child in running._children)
+    assert all(child.stdout.closed for _, child in running._children)
+
+
+class Stays(Group):
+    def remove(self):
+        raise SettingError("it stays")
+
+
+@pytest.mark.parametrize(
+    ("code", "limit", "told"),
+    [
+        ("echo no room >&2; exit 3", 60, "returned non-zero exit status 3.: no room"),
+        ("exec sleep 60", 0.2, "timed out after 0.2 seconds"),
+    ],
+)
+def test_a_program_that_fails_is_told_in_words(monkeypatch, capsys, code, limit, told):
+    def broken(_options):
+        subprocess.run(["sh", "-c", code], check=True, capture_output=True, timeout=limit)
+
+    monkeypatch.setattr(sys, "argv", ["gym"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(main, "record", broken)
+    assert main.main() == 1
+    said = capsys.readouterr().err
+    assert said.startswith("gym: Command ")
+    assert said.endswith(f"{told}\n")
 
 
 @real
