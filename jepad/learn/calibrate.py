@@ -15,11 +15,11 @@ from jepad.learn.batches import to_batch
 from jepad.learn.sampler import Sampler
 
 #: Of the ridge, in deviations of what is regressed on; batches that the fit rests on.
-_RIDGE, _BATCHES = 0.03, 192
+_RIDGE, BATCHES = 0.03, 192
 
 
 @torch.no_grad()
-def fit_trust(model: WorldModel, sampler: Sampler, batches: int = _BATCHES) -> None:
+def fit_trust(model: WorldModel, sampler: Sampler, batches: int = BATCHES) -> None:
     """Set `model.trust` so that z + (z_hat - z) @ trust misses what came least, in squares.
 
     What is shrunk is the rest beyond one common factor; a horizon nothing is known of keeps its

@@ -220,9 +220,9 @@ def _left_out(
         folds.append(_Fold(taught[lesson.judged[taught]], asked, states))
     checks = len(folds[0].states) if folds else 0
     scores = [_score(model, lesson, folds, (i, 0.0)) for i in range(checks)]
-    if not scores or not np.isfinite([s["pooled"] for s in scores]).all():
+    if not scores or not np.isfinite([s["ratio"] for s in scores]).all():
         return plan.steps, 0.0, {}  # too few events to tell
-    best = int(np.argmin([s["pooled"] for s in scores]))
+    best = int(np.argmin([s["ratio"] for s in scores]))
     widths = {w: _score(model, lesson, folds, (best, w)) for w in _WIDTHS}
     width = min(widths, key=lambda w: abs(widths[w]["coverage"] - _COVERED))
     return min(best * _CHECKED, plan.steps), width, widths[width]

@@ -22,7 +22,7 @@ from jepad.jepa.config import Schedule, Shape
 from jepad.jepa.trainer import Trainer
 from jepad.learn import card, dataset, effects, export
 from jepad.learn.batches import to_batch
-from jepad.learn.calibrate import fit_trust
+from jepad.learn.calibrate import BATCHES, fit_trust
 from jepad.learn.corpus import Cut
 from jepad.learn.gym.episodes import NAME as MANIFEST
 from jepad.learn.sampler import Sampler
@@ -137,7 +137,8 @@ def _make(plan: Plan, threads: int) -> dict[str, object]:
     if not cuts:
         raise SettingError(f"{', '.join(plan.data)}: nothing there is long enough to train on")
     trainer = train(plan, cuts)
-    fit_trust(trainer.model, Sampler(cuts, plan.seed + 1))
+    # A training of a few steps is a trial: no more is spent on what comes after it.
+    fit_trust(trainer.model, Sampler(cuts, plan.seed + 1), min(BATCHES, 8 * plan.steps))
     run: dict[str, object] = {"seed": plan.seed, "steps": trainer.step, "threads": threads}
     gym = plan.gym or next(filter(_is_gym, plan.data), None)
     happened = effects.training(gym) if gym else []
