@@ -161,6 +161,6 @@ def test_actions_reach_their_own_job_and_come_back_in_units_of_the_series():
         prepared = prepare(whole, np.ones(1))
         told = condition(prepared, names, whole, Action("memory.high", "a", limit))
         wanted = told["effects"].sum(-1) * units(prepared, names)
-        assert wanted[0, 0, 3] < -1e8
+        assert wanted[0, 0, 3] < -6e7  # 64 s of swapping out
         np.testing.assert_allclose(answer.effect[..., 1], wanted, rtol=1e-3)
     assert not answers[2].effect.any()

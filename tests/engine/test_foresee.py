@@ -83,9 +83,9 @@ def test_one_action_is_one_run(tiny):
     assert without.shape == acted.shape == difference.shape == (len(NAMES), 4, 3)
     np.testing.assert_allclose(acted[..., 1], without[..., 1] + difference[..., 1])
     np.testing.assert_allclose(without[:, 0, 1], window()[-1])
-    # What it used is used no more, and others use it.
+    # What it used is used no more; others gain nothing where a processor idles.
     assert (difference[CPU, :, 2] < -3e5).all()
-    assert (difference[OTHER, :, 0] > 3e5).all()
+    assert (np.abs(difference[OTHER]) < 3e4).all()
     assert (difference[BUSY, :, 2] < -30).all()
 
 
@@ -93,8 +93,9 @@ def test_a_limit_is_in_the_units_of_the_series(tiny):
     answer = told(Batch(tiny), request(wire.Act("memory.high", UNIT, 5e8)))
     difference = rows(answer, "difference")[..., 1]
     np.testing.assert_allclose(difference, guessed(5e8), rtol=1e-3, atol=1e-6)
-    assert difference[MEMORY, 3] < -1.5e8  # bytes
-    assert 1e5 < difference[AVAILABLE, 3] < 1e6  # KiB
+    # Nothing is known of its page cache: what must go is swapped out, 1 MiB a second.
+    assert -1.5e8 < difference[MEMORY, 3] < -6e7  # bytes
+    assert 5e4 < difference[AVAILABLE, 3] < 1e6  # KiB
 
 
 def test_a_sequence_runs_both_lives_on(tiny):
