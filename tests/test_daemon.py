@@ -32,7 +32,7 @@ def live(home):
 
 
 def test_seconds_and_json_for_scripts(tmp_path):
-    done = jepad(tmp_path, "--session", "--seconds", "20", "--json")
+    done = jepad(tmp_path, "--session", "--seconds", "30", "--json")
     assert done.returncode == 0, done.stderr
     got = json.loads(done.stdout)
     assert got["samples"] >= 10

@@ -157,8 +157,10 @@ class Forecaster:
 
     def _step(self, fresh: int) -> list[Scale]:
         """Move on; those whose turn it is to ask the model."""
-        self.fast.step(self.recent.fast(), self.recent.rows[-fresh:])
-        scales = [self.fast] if self.pace.due() else []
+        fast = self.recent.fast()
+        self.fast.step(fast, self.recent.rows[-fresh:])
+        # A turn is not spent before the model can speak of counters, whose first sample is no rate.
+        scales = [self.fast] if fast.shape[1] > SHORTEST and self.pace.due() else []
         steps = self._since_slow // DECIMATION
         if steps:
             self._since_slow, self._far = 0, None
