@@ -1,4 +1,4 @@
-"""The shape of a world model and of its training, as two frozen records.
+"""The shapes of a block, of a world model and of its training, as frozen records.
 
 Owns: names and defaults. Does not know: what the numbers are used for.
 """
@@ -6,6 +6,20 @@ Owns: names and defaults. Does not know: what the numbers are used for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class BlockShape:
+    """Sizes of one transformer block; telemetry and video share it."""
+
+    width: int
+    heads: int
+    hidden: int  # of the MLP
+    eps: float = 1e-6  # of both norms
+    gelu: Literal["none", "tanh"] = "none"  # "none": exact (erf), in torch's word
+    #: The fused kernel; written out, a dozen tokens are faster, on CPU.
+    fused: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,12 @@ class Shape:
     def patches(self) -> int:
         """Patches of one channel's context."""
         return self.context // self.patch
+
+    @property
+    def block(self) -> BlockShape:
+        """Of every block."""
+        hidden = self.mlp_ratio * self.width
+        return BlockShape(self.width, self.heads, hidden, gelu="tanh", fused=False)
 
 
 @dataclass(frozen=True, slots=True)

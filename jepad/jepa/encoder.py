@@ -24,8 +24,8 @@ class ContextEncoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.tokens = PatchTokens(shape)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.time_blocks))
-        self.channel_blocks = nn.ModuleList(Block(shape) for _ in range(shape.time_blocks))
+        self.blocks = nn.ModuleList(Block(shape.block) for _ in range(shape.time_blocks))
+        self.channel_blocks = nn.ModuleList(Block(shape.block) for _ in range(shape.time_blocks))
         self.norm = nn.LayerNorm(shape.width, eps=1e-6)
 
     def forward(self, x: Tensor, valid: Tensor, stats: Tensor) -> Tensor:

@@ -22,7 +22,9 @@ class Predictor(nn.Module):
         self.anchor_embed = nn.Linear(shape.anchors, shape.width)
         self.season_embed = nn.Linear(shape.season, shape.width)
         self.predictor_embed = nn.Linear(shape.width, shape.width)
-        self.predictor_blocks = nn.ModuleList(Block(shape) for _ in range(shape.predictor_blocks))
+        self.predictor_blocks = nn.ModuleList(
+            Block(shape.block) for _ in range(shape.predictor_blocks)
+        )
         self.predictor_norm = nn.LayerNorm(shape.width, eps=1e-6)
         self.predictor_proj = nn.Linear(shape.width, shape.width)
 

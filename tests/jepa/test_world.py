@@ -161,7 +161,7 @@ def test_latents_are_layer_normed():
 
 
 def test_one_block_hides_keys():
-    block = Block(SMALL).eval()
+    block = Block(SMALL.block).eval()
     x = torch.randn(2, 6, 32)
     hidden = torch.zeros(2, 1, 1, 6)
     hidden[..., 4:] = -1e4
@@ -169,13 +169,13 @@ def test_one_block_hides_keys():
 
 
 def test_tokens_that_nobody_reads_need_no_work():
-    block = Block(SMALL).eval()
+    block = Block(SMALL.block).eval()
     x = torch.randn(2, 6, 32)
     torch.testing.assert_close(block(x, keep=(0, 5)), block(x)[:, [0, 5]], atol=1e-5, rtol=1e-4)
 
 
 def test_parameter_names_are_those_of_vjepa():
-    names = set(dict(Block(SMALL).named_parameters()))
+    names = set(dict(Block(SMALL.block).named_parameters()))
     assert {"norm1.weight", "attn.qkv.weight", "attn.proj.bias", "mlp.fc1.weight"} <= names
 
 
