@@ -37,7 +37,7 @@ echo "setting up $venv (a minute or so)" >&2
 if [ "$what" = dev ]; then
     # torch first and alone: with it in place nothing else pulls in another build of it
     "$venv/bin/python" -m pip install -qq torch==2.13.0
-    "$venv/bin/python" -m pip install -qq -e '.[train,dev,bench]'
+    "$venv/bin/python" -m pip install -qq -e '.[train,video,dev,bench]'
 else
     "$venv/bin/python" -m pip install -qq -e .
 fi
