@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from jepad.jepa.attention import Block
 from jepad.jepa.config import Shape
+from jepad.jepa.target import follow, normed
 from jepad.jepa.tokens import PatchTokens
 
 HIDE = -1e4
@@ -53,8 +54,7 @@ class ContextEncoder(nn.Module):
 
 def latent(tokens: Tensor) -> Tensor:
     """The embedding z of each channel: its summary token, layer-normed without parameters."""
-    summary = tokens[:, 0]
-    return torch.nn.functional.layer_norm(summary, summary.shape[-1:])
+    return normed(tokens[:, 0])
 
 
 class TargetEncoder(nn.Module):
@@ -64,11 +64,9 @@ class TargetEncoder(nn.Module):
         super().__init__()
         self.encoder = copy.deepcopy(encoder).requires_grad_(False)
 
-    @torch.no_grad()
     def follow(self, encoder: ContextEncoder, momentum: float) -> None:
         """Move towards `encoder` by 1 - momentum."""
-        mine: list[Tensor] = list(self.encoder.parameters())
-        torch._foreach_lerp_(mine, list(encoder.parameters()), 1 - momentum)
+        follow(self.encoder, encoder, momentum)
 
     @torch.no_grad()
     def forward(self, x: Tensor, valid: Tensor, stats: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""What training minimises: latents, quantiles, events.
+"""What training minimises: latents (of telemetry and of video), quantiles, events.
 
-Owns: the three terms. Does not know: the network, the schedule.
+Owns: the terms. Does not know: the network, the schedule.
 """
 
 from __future__ import annotations
@@ -12,11 +12,17 @@ from torch.nn import functional
 QUANTILES = (0.1, 0.5, 0.9)
 
 
+def l1(predicted: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean absolute error of tokens [..., D], in float32; weight [...] multiplies each token's."""
+    miss = (predicted - target).float().abs()
+    return miss.mean() if weight is None else (miss * weight[..., None]).mean()
+
+
 def latent_loss(z_hat: Tensor, target: Tensor) -> Tensor:
     """L1 between predicted latents and the layer-normed EMA target, both [B, C, D]: of each
     channel, and of the host, their mean."""
-    miss = (z_hat - target).float()
-    return miss.abs().mean() + miss.mean(1).abs().mean()
+    host = (z_hat - target).float().mean(1)
+    return l1(z_hat, target) + host.abs().mean()
 
 
 def quantile_loss(quantiles: Tensor, actual: Tensor, weight: Tensor) -> Tensor:
