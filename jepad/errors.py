@@ -44,6 +44,25 @@ class EngineError(JepadError):
     bus_name = "org.jepad1.Error.Engine"
 
 
+class Late(EngineError):
+    """No answer by the deadline: what comes after it would be of the past."""
+
+    bus_name = "org.jepad1.Error.Late"
+
+
+class DeviceLost(EngineError):
+    """The accelerator went away in mid-work."""
+
+    bus_name = "org.jepad1.Error.DeviceLost"
+
+
+class TooLarge(JepadError):
+    """More memory than there is, or than was granted; the message says both."""
+
+    bus_name = "org.jepad1.Error.TooLarge"
+    exit_code = 5
+
+
 class ModelError(JepadError):
     """A model file that is missing, damaged or not the one named."""
 
@@ -69,3 +88,9 @@ class BusError(JepadError):
     """The bus is away, or our name on it belongs to somebody else."""
 
     exit_code = 3
+
+
+def named(bus_name: str) -> type[JepadError]:
+    """The error of this name on the bus; EngineError for one that has none here."""
+    kinds = (SettingError, NotFound, NotReady, ModelError, Late, DeviceLost, TooLarge, RingError)
+    return {kind.bus_name: kind for kind in kinds}.get(bus_name, EngineError)

@@ -40,6 +40,11 @@ class Places:
         return f"ipc://{self.runtime}/engine.sock"
 
     @property
+    def scene_socket(self) -> str:
+        """The same of the scene engine."""
+        return f"ipc://{self.runtime}/scene.sock"
+
+    @property
     def bus_address_file(self) -> str:
         """Where `jepad --session` leaves the address of a bus it had to start."""
         return f"{self.runtime}/bus-address"

@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 from jepad import paths
 from jepad.errors import JepadError
-
-#: Must be set before numpy is imported: each thread would keep memory of its own.
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_PR_SET_PDEATHSIG = 1
+from jepad.worker import process
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until stopped; the exit code."""
     args = _parser().parse_args(argv)
-    for name in ONE_THREAD:
-        os.environ.setdefault(name, "1")
-    if args.parent and not _tie_to(args.parent):
+    process.single_threaded()
+    if args.parent and not process.tie_to(args.parent):
         return 0
     from jepad.engine.start import serve  # imports numpy
 
@@ -72,16 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--transient", action="store_true", help="remove its streams when it stops")
     add("--parent", type=int, default=0, help=argparse.SUPPRESS)
     return parser
-
-
-def _tie_to(parent: int) -> bool:
-    """Die with the parent, stopped or hung as we may be; False if it is gone already."""
-    import ctypes  # costs memory that the engine as a unit of its own need not spend
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
-    return os.getppid() == parent
 
 
 if __name__ == "__main__":

@@ -1,49 +1,31 @@
 """Asks the engine from an asyncio program.
 
-Owns: one DEALER socket, correlation of replies, a deadline on every call.
-Does not know what an answer means, nor who keeps the engine alive.
+Owns: its questions as methods, and what is refused before it is sent. Does not know sockets, what
+an answer means, nor who keeps the engine alive.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import itertools
-import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
-import zmq
-import zmq.asyncio
 
 from jepad.engine import wire
-from jepad.errors import EngineError, JepadError, ModelError, NotFound, NotReady, SettingError
+from jepad.errors import SettingError
 from jepad.heads.prepare import CONTEXT
 from jepad.records import Floats, Floats32
+from jepad.worker.link import Link
 
 R = TypeVar("R", bound=wire.Reply)
 Ask = Callable[[int, int], wire.Request]  # (id, deadline_ns)
-
-_RAISED = {kind.bus_name: kind for kind in (ModelError, NotFound, NotReady, SettingError)}
 
 
 class EngineClient:
     """Connects by itself, again and again; a call waits for the engine until its deadline."""
 
     def __init__(self, endpoint: str) -> None:
-        self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        # Nothing is queued for an engine that is not there: it would answer late, or twice.
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_MESSAGE_BYTES)
-        self._socket.connect(endpoint)
-        self._waiting: dict[int, asyncio.Future[wire.Reply]] = {}
-        self._ids = itertools.count(1)
-        self._reader: asyncio.Task[None] | None = None
+        self._link = Link(endpoint, wire.TONGUE)
 
     async def __aenter__(self) -> EngineClient:
         return self
@@ -53,21 +35,7 @@ class EngineClient:
 
     async def ask(self, kind: type[R], request: Ask, timeout: float = 1.0) -> R:
         """One call; EngineError when there is no answer of this kind in time."""
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read(), name="engine replies")
-        number = next(self._ids)
-        deadline = time.monotonic_ns() + int(timeout * 1e9)
-        reply = asyncio.get_running_loop().create_future()
-        self._waiting[number] = reply
-        try:
-            async with asyncio.timeout(timeout):
-                await self._socket.send(wire.encode(request(number, deadline)))
-                answer = await reply
-        except TimeoutError:
-            raise EngineError(f"the engine gave no answer within {timeout:g} s") from None
-        finally:
-            del self._waiting[number]
-        return _expect(kind, answer)
+        return (await self._link.ask(kind, request, timeout)).reply
 
     async def ping(self, timeout: float = 1.0) -> wire.Pong:
         """Is it there, and how far has it come?"""
@@ -110,32 +78,7 @@ class EngineClient:
 
     async def close(self) -> None:
         """Stop reading; calls still waiting fail by their own deadline."""
-        if self._reader is not None:
-            self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
-        self._socket.close()
-        self._context.term()
-
-    async def _read(self) -> None:
-        while True:
-            payload = await self._socket.recv()
-            try:
-                reply = wire.read_reply(payload)
-            except EngineError:
-                continue  # the call it was for ends by its deadline
-            waiting = self._waiting.get(reply.id)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(reply)
-
-
-def _expect(kind: type[R], answer: wire.Reply) -> R:
-    if isinstance(answer, wire.Refused):
-        raised: type[JepadError] = _RAISED.get(answer.bus_name, EngineError)
-        raise raised(answer.message)
-    if not isinstance(answer, kind):
-        raise EngineError(f"the engine answered with a {type(answer).__name__}")
-    return answer
+        await self._link.close()
 
 
 def _window(values: Floats, series: Sequence[str]) -> wire.Array:

@@ -1,6 +1,6 @@
 """The model's graph on onnxruntime, one thread, small and quiet.
 
-Owns: the only import of onnxruntime. Does not know what goes in or comes out.
+Owns: the only import of onnxruntime, how a session is set up. Does not know what goes in or out.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ class OnnxBackend:
 
     def __init__(self, path: str, digest: str, actions: Sequence[str]) -> None:
         self.digest = digest
-        self._session = ort.InferenceSession(
-            _verified(path, digest), _options(), providers=["CPUExecutionProvider"]
-        )
+        self._session = session(_verified(path, digest))
         self.inputs = {i.name for i in self._session.get_inputs()}
         self._outputs = [o.name for o in self._session.get_outputs()]
         able = self.inputs >= ACTION_INPUTS and EFFECT in self._outputs
@@ -68,9 +66,14 @@ def _verified(path: str, digest: str) -> bytes:
     return content
 
 
-def _options() -> Any:
+def session(graph: str | bytes, threads: int = 1) -> Any:
+    """An InferenceSession on the CPU, of a path or of bytes; onnxruntime's own errors."""
+    return ort.InferenceSession(graph, _options(threads), providers=["CPUExecutionProvider"])
+
+
+def _options(threads: int) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Spinning burns a core between two ticks; an arena keeps the largest batch for ever;
     # memory patterns stay on: one block a run in place of hundreds is a fifth of a batch's time.

@@ -6,10 +6,8 @@ Owns: order and timing of the work, life of the streams. Does not know how a for
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from jepad import journal
@@ -17,7 +15,6 @@ from jepad.engine import wire
 from jepad.engine.backend import Backend
 from jepad.engine.batch import Batch
 from jepad.engine.desk import Desk
-from jepad.engine.door import Door
 from jepad.engine.follow import Follower
 from jepad.engine.forecaster import Forecaster, Made
 from jepad.engine.keep import Keep
@@ -28,6 +25,8 @@ from jepad.engine.recent import Recent
 from jepad.errors import Lapped, RingError
 from jepad.heads.prepare import CONTEXT
 from jepad.ring.stream import Stream
+from jepad.worker.door import Door
+from jepad.worker.every import Every
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Server:
         self._options = options
         self._backend = backend
         self._batch = Batch(backend) if backend else None
-        self._door = Door(options.runtime)
+        self._door = Door(options.runtime, wire.TONGUE)
         self._desk = Desk(self._batch, self._status)
         self._publisher = Publisher(
             options.prefix, bytes.fromhex(backend.digest) if backend else b""
@@ -104,8 +103,8 @@ class Server:
 
     def _turn(self) -> None:
         if self._door.wait(self._pause_ms()):
-            for request, answer in self._door.receive():
-                self._desk.take(request, answer)
+            for asked in self._door.receive():
+                self._desk.take(asked.request, asked.answer)
         self._listen()
         if self._batch and self._batch.wait_ns() == 0:
             self._batch.run()
@@ -240,18 +239,3 @@ class Clock:
         if ahead_ms > 2 * NEAR_MS:
             return min(IDLE_MS, ahead_ms - NEAR_MS)
         return NEAR_MS if ahead_ms > -LATE_MS else LATE_MS
-
-
-class Every:
-    """Does something at most once a period; never for a period of 0."""
-
-    def __init__(self, period_s: float, act: Callable[[], object], last: float = -math.inf) -> None:
-        self._period_s, self._act = period_s, act
-        self._last = last
-
-    def maybe(self) -> None:
-        """Do it if it is time."""
-        now = time.monotonic()
-        if self._period_s and now - self._last >= self._period_s:
-            self._last = now
-            self._act()

@@ -1,7 +1,6 @@
-"""The records between the engine and those who ask it, as msgpack over ZeroMQ.
+"""The records between the engine and those who ask it.
 
 Owns: requests, replies, how an array travels, every limit on size. Does not know sockets or models.
-A request carries an absolute CLOCK_MONOTONIC deadline: both ends live on one host.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from jepad.errors import EngineError
+from jepad.worker import tongue
 
 #: Larger messages are dropped by ZeroMQ itself, before they cost memory here.
 MAX_MESSAGE_BYTES = 1 << 20
@@ -37,34 +37,26 @@ class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["f4", "f8"] = "f4"
 
 
-class _Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
-    id: Annotated[int, Meta(ge=0)]
-
-
-class _Request(_Message, frozen=True):
-    deadline_ns: Annotated[int, Meta(ge=0)]
-
-
-class Ping(_Request, frozen=True):
+class Ping(tongue.Request, frozen=True):
     """Are you there, and how far have you come?"""
 
 
-class Describe(_Request, frozen=True):
+class Describe(tongue.Request, frozen=True):
     """What is forecast, how far ahead, by which model?"""
 
 
-class Stats(_Request, frozen=True):
+class Stats(tongue.Request, frozen=True):
     """Counters since the start."""
 
 
-class Predict(_Request, frozen=True):
+class Predict(tongue.Request, frozen=True):
     """Forecast any series: values [T, C], NaN for what is not known, oldest first."""
 
     values: Array
     dt_s: Annotated[float, Meta(gt=0, le=MAX_DT_S)]
 
 
-class Embed(_Request, frozen=True):
+class Embed(tongue.Request, frozen=True):
     """Embed a telemetry window: values [T, C] as gauges and rates, oldest first."""
 
     values: Array
@@ -80,7 +72,7 @@ class Act(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[int, Meta(ge=0, le=MAX_AFTER)] = 0  # steps since the one before
 
 
-class Foresee(_Request, frozen=True):
+class Foresee(tongue.Request, frozen=True):
     """What would come if: values [T, C] as gauges and rates, oldest first, and C names."""
 
     values: Array
@@ -89,14 +81,14 @@ class Foresee(_Request, frozen=True):
     acts: Annotated[tuple[Act, ...], Meta(min_length=1, max_length=MAX_ACTS)]
 
 
-class Pong(_Message, frozen=True):
+class Pong(tongue.Message, frozen=True):
     """Alive; the ring sequence of the newest sample a forecast was made from, -1 = none yet."""
 
     source_n: int
     state: str  # "waiting" for telemetry, "forecasting"
 
 
-class Described(_Message, frozen=True):
+class Described(tongue.Message, frozen=True):
     """The engine's own account of itself."""
 
     model_digest: str
@@ -106,13 +98,13 @@ class Described(_Message, frozen=True):
     model_every: int  # ticks between two runs of the model
 
 
-class Counted(_Message, frozen=True):
+class Counted(tongue.Message, frozen=True):
     """Counters and gauges by name."""
 
     values: dict[str, float]
 
 
-class Predicted(_Message, frozen=True):
+class Predicted(tongue.Message, frozen=True):
     """quantiles [C, H, 3] in the units asked with; p_rise [C, H]."""
 
     quantiles: Array
@@ -121,13 +113,13 @@ class Predicted(_Message, frozen=True):
     part: Literal["model", "baseline"]
 
 
-class Embedded(_Message, frozen=True):
+class Embedded(tongue.Message, frozen=True):
     """[1+H, D]: row 0 the context, then one predicted embedding a horizon."""
 
     embedding: Array
 
 
-class Foreseen(_Message, frozen=True):
+class Foreseen(tongue.Message, frozen=True):
     """p10, p50 and p90 of C series at K moments, [C, K, 3]: without the actions, with them, and of
     the difference; in the units asked with."""
 
@@ -140,42 +132,16 @@ class Foreseen(_Message, frozen=True):
     actions: tuple[str, ...]  # all kinds that the model knows
 
 
-class Refused(_Message, frozen=True):
-    """Why there is no answer; bus_name is that of the JepadError."""
-
-    bus_name: str
-    message: str
-
-
+Refused = tongue.Refused
 Request = Ping | Describe | Stats | Predict | Embed | Foresee
 Reply = Pong | Described | Counted | Predicted | Embedded | Foreseen | Refused
 
-_encoder = msgspec.msgpack.Encoder()
-_requests = msgspec.msgpack.Decoder(Request)
-_replies = msgspec.msgpack.Decoder(Reply)
-
-
-def encode(message: Request | Reply) -> bytes:
-    """As bytes for the socket."""
-    return _encoder.encode(message)
-
-
-def read_request(payload: bytes) -> Request:
-    """EngineError on anything that is not a request of ours."""
-    try:
-        request: Request = _requests.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise EngineError(f"not a request: {error}") from error
-    return request
-
-
-def read_reply(payload: bytes) -> Reply:
-    """EngineError on anything that is not a reply of ours."""
-    try:
-        reply: Reply = _replies.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise EngineError(f"not a reply: {error}") from error
-    return reply
+TONGUE: tongue.Tongue[Request, Reply] = tongue.Tongue(
+    "engine", Request, Reply, MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES
+)
+encode = tongue.encode
+read_request = TONGUE.read_request
+read_reply = TONGUE.read_reply
 
 
 def pack(array: NDArray[np.floating]) -> Array:

@@ -198,10 +198,7 @@ def test_the_daemon_loads_no_runtime():
 
 def test_progress():
     progress = Progress(now=0)
-    assert not progress.silent(4, 5)
-    assert progress.silent(6, 5)
     assert not progress.behind(6, 5, (3, 3))
-    assert not progress.silent(10, 5)
     assert not progress.behind(10, 5, (3, 4))
     assert "no forecast" in progress.behind(12, 5, (3, 9))
     assert not progress.behind(13, 5, (4, 9))

@@ -1,4 +1,4 @@
-"""The engine's socket: who may ask, and what becomes of a message nobody can read.
+"""A worker's socket: who may ask, and what becomes of a message nobody can read.
 
 Owns: the ZeroMQ ROUTER, its file's mode, counts of what came. Does not know what answers mean.
 """
@@ -8,19 +8,34 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import zmq
 
-from jepad.engine import wire
 from jepad.errors import EngineError, SettingError
+from jepad.worker.tongue import Message, Part, Refused, Request, Tongue, encode
 
-Answer = Callable[[wire.Reply], None]
+Q = TypeVar("Q", bound=Request)
+A = TypeVar("A", bound=Message)
 
-#: Messages read before the tick gets its turn.
+#: Messages read before other work gets its turn.
 AT_ONCE = 64
-NAME = "engine.sock"
+
+
+class Answer(Protocol):
+    """Sends a reply to whoever asked, raw parts beside it; once, in the door's own thread."""
+
+    def __call__(self, reply: Message, parts: Sequence[Part] = ()) -> None: ...
+
+
+class Asked(NamedTuple, Generic[Q]):
+    """A request, the raw parts that came beside it, and the way to answer."""
+
+    request: Q
+    parts: Sequence[bytes]
+    answer: Answer
 
 
 @dataclass
@@ -31,17 +46,23 @@ class Counts:
     malformed: int = 0
 
 
-class Door:
-    """Bound on construction; the runtime directory is locked against a second engine."""
+class Door(Generic[Q, A]):
+    """Bound on construction; the runtime directory is locked against a second one of that name."""
 
-    def __init__(self, runtime: str) -> None:
+    def __init__(self, runtime: str, tongue: Tongue[Q, A], name: str = "") -> None:
+        """`name` of the socket and the lock; the worker's unless there are several."""
         self.counts = Counts()
-        self._lock = _locked(runtime)
+        self._tongue = tongue
+        name = name or tongue.worker
+        self._lock = _locked(runtime, name, tongue.worker)
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 100)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_MESSAGE_BYTES)
-        path = f"{runtime}/{NAME}"
+        self._socket.setsockopt(zmq.MAXMSGSIZE, tongue.largest)
+        self._socket.setsockopt(zmq.RCVHWM, tongue.waiting)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        path = f"{runtime}/{name}.sock"
         # Made 0600, not changed to it: nobody gets a moment to connect.
         before = os.umask(0o177)
         try:
@@ -54,11 +75,15 @@ class Door:
             os.umask(before)
         self._path = path
 
+    def wake_by(self, fd: int) -> None:
+        """`wait` ends when this can be read, too."""
+        self._poller.register(fd, zmq.POLLIN)
+
     def wait(self, milliseconds: int) -> bool:
         """True when something came."""
-        return bool(self._socket.poll(milliseconds))
+        return bool(self._poller.poll(milliseconds))
 
-    def receive(self) -> list[tuple[wire.Request, Answer]]:
+    def receive(self) -> list[Asked[Q]]:
         """What has come, each with the way to answer it."""
         asked = []
         for _ in range(AT_ONCE):
@@ -78,40 +103,40 @@ class Door:
         os.unlink(self._path)
         os.close(self._lock)
 
-    def _read(self, frames: list[bytes]) -> tuple[wire.Request, Answer] | None:
-        if len(frames) != 2:
+    def _read(self, frames: list[bytes]) -> Asked[Q] | None:
+        if not 2 <= len(frames) <= 2 + self._tongue.parts:
             self.counts.malformed += 1
             return None
-        sender, payload = frames
+        sender, payload, *parts = frames
 
-        def answer(reply: wire.Reply) -> None:
+        def answer(reply: Message, parts: Sequence[Part] = ()) -> None:
             # A ROUTER drops what its peer does not take: a slow client can't hold us up.
-            self._socket.send_multipart([sender, wire.encode(reply)], zmq.NOBLOCK)
+            self._socket.send_multipart([sender, encode(reply), *parts], zmq.NOBLOCK, copy=False)
 
         try:
-            request = wire.read_request(payload)
+            request = self._tongue.read_request(payload)
         except EngineError as error:
             self.counts.malformed += 1
-            answer(wire.Refused(0, error.bus_name, str(error)))
+            answer(Refused(0, error.bus_name, str(error)))
             return None
         self.counts.requests += 1
-        return request, answer
+        return Asked(request, parts, answer)
 
 
-def _locked(runtime: str) -> int:
+def _locked(runtime: str, name: str, worker: str) -> int:
     """A directory of ours that no other can write, held by us alone."""
     try:
         os.makedirs(runtime, mode=0o700, exist_ok=True)
         found = os.stat(runtime)
         if found.st_uid not in (os.geteuid(), 0) or found.st_mode & stat.S_IWOTH:
-            raise SettingError(f"{runtime}: others may write there; the engine needs its own")
+            raise SettingError(f"{runtime}: others may write there; the {worker} needs its own")
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        lock = os.open(f"{runtime}/engine.lock", flags, 0o600)
+        lock = os.open(f"{runtime}/{name}.lock", flags, 0o600)
     except OSError as error:
         raise SettingError(f"{runtime}: cannot use it as runtime directory: {error}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise EngineError(f"another engine runs in {runtime}: stop it first") from error
+        raise EngineError(f"another {worker} runs in {runtime}: stop it first") from error
     return lock
