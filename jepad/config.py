@@ -63,6 +63,36 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 10.0
 
 
+class Scene(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[scene]"""
+
+    model: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._-]{0,100}$",
+            description="world model of pictures to serve (see jepactl model list); empty: none",
+        ),
+    ] = ""
+    device: Annotated[
+        str,
+        Meta(
+            pattern=r"^(auto|(cpu|cuda:[0-9]{1,2})(,(cpu|cuda:[0-9]{1,2}))*)$",
+            description="where it runs: cpu, cuda:N, several with commas; auto: most free memory",
+        ),
+    ] = "auto"
+    precision: Annotated[
+        str,
+        Meta(
+            pattern=r"^(|int8|fp8|bf16|fp32)$",
+            description="numbers it computes in: int8, fp8, bf16 or fp32; empty: the device's own",
+        ),
+    ] = ""
+    memory_max_bytes: Annotated[
+        int, Meta(ge=0, description="memory the model may take at most; 0: what is free")
+    ] = 0
+    threads: Annotated[int, Meta(ge=1, le=256, description="threads of the model on the CPU")] = 1
+
+
 class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[risk]"""
 
@@ -103,6 +133,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: Sources = Sources()
     ring: Ring = Ring()
     engine: Engine = Engine()
+    scene: Scene = Scene()
     risk: Risk = Risk()
     limits: Limits = Limits()
 

@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from jepad import config, journal, paths
 from jepad.bus.door import Door, serve
@@ -25,6 +26,7 @@ from jepad.guard.limits import Budget
 from jepad.heads import risk
 from jepad.outlook import Outlook
 from jepad.policy.alerts import Alert, Alerts
+from jepad.ring.stream import listing
 from jepad.screen import Screen, print_json, print_lines, text
 from jepad.service import Parts, Service
 from jepad.sources.processes import Top
@@ -33,6 +35,11 @@ from jepad.sources.replay import Replay, read_trace
 from jepad.sources.snapshot import Snapshot
 from jepad.telemetry import Sampler, Telemetry
 from jepad.view import finite, forecast_json, risk_json, risk_line
+
+if TYPE_CHECKING:
+    from jepad.policy.jobs import Jobs
+    from jepad.policy.scenes import Scenes
+    from jepad.scene.supervisor import SceneSupervisor
 
 log = logging.getLogger("jepad")
 
@@ -122,6 +129,7 @@ class Daemon:
         self.supervisor = Supervisor(
             places, engine.model, engine.series, engine.stall_s, transient=transient
         )
+        self.scene = None if transient else _scene(settings, places)
         self.door: Door | None = None
         self.service = Service(
             Parts(
@@ -133,6 +141,7 @@ class Daemon:
                 engine_state=self._engine_state,
                 engine_reason=lambda: self.supervisor.reason,
                 reload=self.reload,
+                scene=self._scenes if self.scene else None,
             )
         )
         self.stopping = asyncio.Event()
@@ -243,6 +252,23 @@ class Daemon:
             return self.supervisor.state
         return "away" if self.outlook.degraded else "running"
 
+    def _scenes(self, jobs: Jobs) -> Scenes:
+        from jepad.policy.scenes import Scenes, Served  # only where one is served
+
+        scene = self.scene
+        assert scene is not None
+        prefix = self.places.shm_prefix
+        return Scenes(
+            Served(
+                model=self.settings.scene.model,
+                client=scene.client,
+                state=lambda: "unit" if scene.state == "stopped" else scene.state,
+                reason=lambda: scene.reason,
+                streams=lambda: listing(prefix),
+            ),
+            jobs,
+        )
+
     def _next(self, due: float) -> float:
         """The next tick's time; ticks that passed meanwhile are counted, not made up."""
         due += self.interval_s
@@ -271,8 +297,12 @@ async def _daemon(
         stack.callback(daemon.outlook.close)
         _on_signals(daemon)
         stack.push_async_callback(daemon.supervisor.stop)
+        if daemon.scene:
+            stack.push_async_callback(daemon.scene.stop)
         if args.engine == "child":
             await daemon.supervisor.start()
+            if daemon.scene:
+                await daemon.scene.start()
         budget = Budget(settings.limits.calls_burst, settings.limits.calls_per_s)
         daemon.door = await serve(daemon.service, places, session=args.session, budget=budget)
         stack.push_async_callback(daemon.door.close)
@@ -302,6 +332,17 @@ def _live(
     if processes:
         daemon.growth = processes.growth
     return daemon
+
+
+def _scene(settings: config.Config, places: paths.Places) -> SceneSupervisor | None:
+    """None where no model of pictures is wished for: then nothing of it is imported."""
+    wish = settings.scene
+    if not wish.model:
+        return None
+    from jepad.scene.supervisor import SceneSupervisor, Wanted
+
+    wanted = Wanted(wish.model, wish.device, wish.precision, wish.memory_max_bytes, wish.threads)
+    return SceneSupervisor(places, wanted)
 
 
 def _fastest(growth: list[tuple[Top, float]]) -> risk.Grower | None:

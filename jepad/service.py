@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +23,16 @@ from jepad.heads.prepare import CONTEXT
 from jepad.outlook import LEAST, Outlook
 from jepad.policy import question
 from jepad.policy.alerts import Alert, Alerts
-from jepad.policy.question import Question
+from jepad.policy.goal import Wish
+from jepad.policy.jobs import Job, Jobs, Owner
+from jepad.policy.question import Question, Step
 from jepad.records import Floats32, Forecast, Risk, part_of
 from jepad.ring.stream import Stream, listing, open_fd
 from jepad.telemetry import Telemetry
 from jepad.view import WORTH_A_LINE, finite, quantity, risk_json, risk_line, span
+
+if TYPE_CHECKING:
+    from jepad.policy.scenes import Scenes
 
 #: What a domain's name stands for, as patterns over series.
 DOMAINS = {
@@ -56,6 +62,7 @@ class Parts:
     engine_state: Callable[[], str]
     engine_reason: Callable[[], str]  # why it ended last; "" if it never did
     reload: Callable[[], Awaitable[None]]
+    scene: Callable[[Jobs], Scenes] | None = None  # None: no model of pictures is served
 
 
 class Service:
@@ -65,6 +72,8 @@ class Service:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self.jobs = Jobs()
+        self._scenes = parts.scene(self.jobs) if parts.scene else None
         self._started = time.monotonic()
         self._state = ("starting", self._started)  # and since when
         self._risks: list[Risk] = []
@@ -73,6 +82,8 @@ class Service:
     def take(self, risks: list[Risk]) -> None:
         """The risks of this tick."""
         self._risks = risks
+        if self._scenes:
+            self._scenes.look()
         state = self.state()
         if state != self._state[0]:
             self._state = (state, time.monotonic())
@@ -112,6 +123,7 @@ class Service:
                 "pid": os.getpid(),
                 "engine": parts.engine_state(),
                 "engine_reason": parts.engine_reason(),
+                "scene": self._scenes.summary() if self._scenes else None,
                 "model": {
                     "digest": self.model_id(),
                     "part": forecast.part() if forecast else "",
@@ -167,6 +179,7 @@ class Service:
             f" {len(here)} sources ({', '.join(s.name for s in here)}); {self.missed_ticks} missed",
         ]
         lines += [f"    Engine: {reason}"] if reason else []
+        lines += [f"     Scene: {self._scenes.line()}"] if self._scenes else []
         lines += [f"    Failed: {s.name}: {s.reason} ({s.failures} times)" for s in bad]
         lines += [f"    Raised: {risk_line(a.risk)}" for a in parts.alerts.active.values()]
         if forecast and forecast.surprise >= ANOMALOUS:
@@ -273,9 +286,40 @@ class Service:
             "source_n": window.last_n,
         }
 
+    def plan(self, owner: Owner, wish: Wish) -> Job:
+        """Which action would bring the machine nearest to a goal: a job that asks the model about
+        each. Nothing is ever applied."""
+        from jepad.policy import plan  # and the planner, once somebody plans
+
+        parts, forecast, engine = self._parts, self._forecast(), self._engine()
+        stride = parts.outlook.stride
+        window = parts.telemetry.window(CONTEXT * stride + 1)
+        samples = question.sampled(window, stride, forecast.horizons_s[0])
+        patterns = ("*",) if wish.domain == question.ALL else DOMAINS.get(wish.domain)
+        aim = plan.understood(wish, samples.series, patterns or (wish.domain,))
+        usual = [*(w.series for w in aim.wants), *(s.name for s in forecast.series)]
+
+        async def ask(step: Step) -> dict[str, object]:
+            asked = Question(wish.domain, (step,), wish.horizon_us)
+            put = question.put(asked, samples, usual, patterns or (wish.domain,))
+            told = await engine.foresee(put.samples.values, put.names, samples.step_s, put.acts)
+            return question.answer(put, told, samples.series) | {"source_n": window.last_n}
+
+        found = plan.candidates(aim, samples)
+        return self.jobs.start(owner, lambda report: plan.Search(aim, ask, report).run(found))
+
     async def embed(self, array: np.ndarray, series: list[str], dt_s: float) -> Floats32:
         """Embeddings [1+H, D] of a telemetry window [T, C] of rates and gauges."""
         return await self._engine().embed(array, series, dt_s)
+
+    def scenes(self) -> Scenes:
+        """What may be asked about pictures."""
+        if self._scenes is None:
+            raise NotReady(
+                "no model of pictures is served here. Set model of [scene] in jepad.toml(5)"
+                " to one of: jepactl model list"
+            )
+        return self._scenes
 
     def world_state(self) -> dict[str, object]:
         """The machine in a few words: where its embedding is, surprise, risks."""

@@ -45,6 +45,20 @@ def _scaled(size: float) -> str:
     return f"{size:.0f} B"
 
 
+def measured(number: float, suffix: str, unit: str) -> float | None:
+    """What a person means by a number, in a series' `unit`: 4 GiB, 20 %; None: not of this unit."""
+    if not suffix or suffix == unit:
+        return number
+    if suffix == "%" and unit in _SHARES:
+        return number / _SHARES[unit]
+    base, per = (unit[:-2], "/s") if unit.endswith("/s") else (unit, "")
+    if base not in _BYTES or suffix.endswith("/s") != bool(per):
+        return None
+    sizes = {f"{name}B": step for step, name in _STEPS} | {"B": 1}
+    size = sizes.get(suffix.removesuffix("/s"))
+    return None if size is None else number * size / _BYTES[base]
+
+
 def span(seconds: float) -> str:
     """A horizon or an ETA: 4s, 2m40s, 3h, —."""
     if not math.isfinite(seconds):

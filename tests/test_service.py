@@ -14,6 +14,8 @@ from jepad.engine.client import EngineClient
 from jepad.errors import EngineError, NotFound, NotReady, RingError, SettingError
 from jepad.outlook import Outlook
 from jepad.policy.alerts import Alerts
+from jepad.policy.goal import Wish
+from jepad.policy.jobs import Owner
 from jepad.policy.question import Question, Step
 from jepad.records import Risk, Sample, Series, SourceState
 from jepad.service import Parts, Service
@@ -147,6 +149,50 @@ def ask(parts, question):
             return await asked.predict_action(question)
 
     return asyncio.run(run())
+
+
+def test_a_plan_is_a_job_that_ends_with_what_the_engine_said(service, parts):
+    wish = Wish("memory", ("mem.MemAvailable >= 4GiB",), 64_000_000)
+
+    async def run():
+        async with EngineClient(f"ipc:///tmp/{parts.prefix}.sock") as client:
+            planner = Service(replace(parts, engine=client))
+            job = planner.plan(Owner(0, ":1.1"), wish)
+            while planner.jobs.get(job.id).state == "running":
+                await asyncio.sleep(0.05)
+            return planner.jobs.get(job.id)
+
+    job = asyncio.run(run())
+    assert job.state == "failed"
+    assert isinstance(job.error, EngineError)
+
+
+@pytest.mark.parametrize(
+    ("domain", "want", "kind", "said"),
+    [
+        ("memory", "mem.MemAvailible >= 1", NotFound, "did you mean mem.MemAvailable"),
+        ("memory", "cpu.busy <= 1", NotFound, "in this domain"),
+        ("memory", "cpu.busy", SettingError, "is no condition"),
+        ("mem.*", "mem.MemAvailable >= 4 MiB/s", SettingError, "is no unit"),
+    ],
+)
+def test_a_goal_that_cannot_be_is_refused_without_a_job(service, parts, domain, want, kind, said):
+    async def run():
+        async with EngineClient(f"ipc:///tmp/{parts.prefix}.sock") as client:
+            planner = Service(replace(parts, engine=client))
+            with pytest.raises(kind, match=said):
+                planner.plan(Owner(0, ":1.1"), Wish(domain, (want,), 0))
+            return planner.jobs.held_by(":1.1")
+
+    assert asyncio.run(run()) is False
+    with pytest.raises(NotReady, match="no engine"):
+        service.plan(Owner(0, ":1.1"), Wish("all", ("cpu.busy <= 1",), 0))
+
+
+def test_without_a_model_of_pictures_it_is_said_how_to_get_one(service):
+    with pytest.raises(NotReady, match="Set model of"):
+        service.scenes()
+    assert json.loads(service.describe())["scene"] is None
 
 
 def test_what_cannot_be_asked_is_refused_without_the_engine(service, parts):

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from jepad.records import Risk
-from jepad.view import finite, quantity, risk_json, risk_line, span
+from jepad.view import finite, measured, quantity, risk_json, risk_line, span
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,16 @@ def test_json_has_no_infinities():
 def test_a_risk_is_one_sentence():
     line = risk_line(Risk("memory", 0.91, 28.0, 60.0, "app.slice", "MemFree falls"))
     assert line == "memory 91% in 28s [app.slice]: MemFree falls"
+
+
+@pytest.mark.parametrize(
+    ("number", "suffix", "unit", "value"),
+    [
+        (3.0, "", "KiB", 3.0), (3.0, "KiB", "KiB", 3.0), (1.0, "GiB", "KiB", 2.0**20),
+        (1.0, "MiB/s", "sector/s", 2048.0), (20.0, "%", "us/s", 200_000.0), (5.0, "%", "%", 5.0),
+        (1.0, "MiB", "sector/s", None), (1.0, "MiB/s", "KiB", None), (1.0, "GB", "KiB", None),
+        (1.0, "%", "KiB", None), (1.0, "MiB", "degC", None),
+    ],
+)  # fmt: skip
+def test_a_number_with_a_unit_is_one_of_the_series(number, suffix, unit, value):
+    assert measured(number, suffix, unit) == value

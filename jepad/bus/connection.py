@@ -162,13 +162,16 @@ class Connection:
         )
         return await self.call(message)
 
-    def emit(self, path: str, signal: tuple[str, str, str], *body: object) -> None:
-        """Broadcast a signal: (interface, member, signature) and its arguments."""
+    def emit(
+        self, path: str, signal: tuple[str, str, str], *body: object, to: str | None = None
+    ) -> None:
+        """Send a signal, (interface, member, signature) and its arguments: to all, or to one."""
         interface, member, signature = signal
         self.send(
             Message(
                 message_type=MessageType.SIGNAL,
                 flags=MessageFlag.NO_REPLY_EXPECTED,
+                destination=to,
                 path=path,
                 interface=interface,
                 member=member,

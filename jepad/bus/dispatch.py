@@ -57,6 +57,10 @@ class Answer:
 Run = Callable[..., Answer | Awaitable[Answer]]  # (Call, *arguments)
 
 
+def everybody(_call: Call) -> None:
+    """Whoever got so far may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Adapter:
     """One interface of one object: what is declared, and who answers. The two must agree."""
@@ -66,6 +70,7 @@ class Adapter:
     getters: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     setters: Mapping[str, Callable[[Call, object], None]] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
+    admit: Callable[[Call], None] = everybody  # raises for whom it is none of their business
 
     def __post_init__(self) -> None:
         declared = self.interface
@@ -84,11 +89,18 @@ class Tree:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Adapter]] = {}
         self.common: dict[str, Adapter] = {}
+        self.changes = 0  # how often an object came or went
 
     def add(self, path: str, *adapters: Adapter) -> None:
         """Put interfaces on an object."""
         at = self.objects.setdefault(path, {})
         at.update({a.interface.name: a for a in adapters})
+        self.changes += 1
+
+    def remove(self, path: str) -> None:
+        """Take an object away."""
+        del self.objects[path]
+        self.changes += 1
 
     def at(self, path: str) -> dict[str, Adapter]:
         """All interfaces of an object, or of a mere node above one."""
@@ -122,6 +134,7 @@ class Dispatcher:
             _check(message, adapter, member)
             fds = tuple(message.unix_fds)
             call = Call(message.sender or "", uid, message.path or "", fds)
+            adapter.admit(call)
             result = adapter.methods[member](call, *message.body)
             gives = adapter.interface.methods[member].gives
             if inspect.isawaitable(result):
@@ -139,7 +152,9 @@ class Dispatcher:
         close_fds(message.unix_fds)
         if not _wants_reply(message):
             return
-        name, text = _words(error, message)
+        if not isinstance(error, JepadError | Rejection):
+            log.error("%s failed", message.member, exc_info=error)
+        name, text = words(error)
         reply = Message(
             message_type=MessageType.ERROR,
             reply_serial=message.serial,
@@ -220,9 +235,8 @@ def _check(message: Message, adapter: Adapter, member: str) -> None:
         raise Rejection("InvalidArgs", f"{member} takes ({takes}), not ({message.signature})")
 
 
-def _words(error: Exception, message: Message) -> tuple[str, str]:
+def words(error: Exception) -> tuple[str, str]:
     """The error as the caller may see it: ours in full, of any other not even the kind."""
     if isinstance(error, JepadError | Rejection):
         return error.bus_name, clean(str(error))[:MAX_TEXT]
-    log.error("%s failed", message.member, exc_info=error)
     return INTERNAL, "internal error of jepad. See: journalctl -u jepad"

@@ -13,6 +13,7 @@ from jepad.bus import address, changes, log_control, manager, resources, schema,
 from jepad.bus.changes import Changes
 from jepad.bus.connection import BUS, Connection, Refused, close_fds
 from jepad.bus.dispatch import Dispatcher, Rejection, Tree
+from jepad.bus.jobs import JobObjects
 from jepad.bus.private import PrivateBus, session_bus
 from jepad.bus.seam import Message, MessageType, Variant
 from jepad.bus.senders import Senders
@@ -66,10 +67,11 @@ class Door:
     def __init__(self, service: Service, connection: Connection, budget: Budget) -> None:
         self.connection = connection
         self.private: PrivateBus | None = None
-        self._world_model = WorldModel(service)
+        tree = Tree()
+        self._jobs = JobObjects(service.jobs, tree, connection)
+        self._world_model = WorldModel(service, self._jobs)
         self._manager = manager.Manager(service)
         root, own = self._manager.adapter(), resources.adapter(service)
-        tree = Tree()
         tree.add(OBJECT_PATH, root, self._world_model.adapter(), standard.object_manager(tree))
         tree.add(resources.PATH, own)
         tree.add(log_control.PATH, log_control.adapter())
@@ -127,11 +129,19 @@ class Door:
             self._senders.admit(message, size)
             return
         close_fds(message.unix_fds)
-        lost = message.sender == BUS and message.member == "NameLost"
-        if lost and message.body and message.body[0] == BUS_NAME:
+        if message.sender == BUS and message.message_type is MessageType.SIGNAL:
+            self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        """What the bus itself says: our name is lost, or a caller left."""
+        if message.member == "NameLost" and message.body and message.body[0] == BUS_NAME:
             self._end(
                 BusError(f"the name {BUS_NAME} was taken from us. See: busctl status {BUS_NAME}")
             )
+        elif message.member == "NameOwnerChanged" and message.signature == "sss":
+            name, _, owner = message.body
+            if not owner:
+                self._jobs.left(name)
 
     def _oversize(self, message: Message, _size: int) -> None:
         if message.message_type is MessageType.METHOD_CALL:
@@ -151,6 +161,7 @@ class Door:
             self.closed.set_result(None)
         self._alerts.close()
         self._dispatcher.close()
+        self._jobs.close()
         self._senders.close()
         self.connection.close()
 

@@ -1,4 +1,4 @@
-"""A question about actions as it comes over the bus: what a caller may pass, and what it means.
+"""A question about actions, or a goal, as it comes over the bus: what may be passed and means what.
 
 Owns: types and bounds of its arguments. Does not know: units, actions or series of any machine.
 """
@@ -10,10 +10,14 @@ from collections.abc import Mapping
 
 from jepad.errors import SettingError
 from jepad.guard import validation
+from jepad.policy.goal import EXAMPLE, Wish
 from jepad.policy.question import Question, Step
 
 PARAMETERS, OPTIONS = {"unit", "value"}, {"then", "steps"}
+GOAL, PLAN_OPTIONS = {"want", "horizon_usec"}, {"actions", "units"}
 MAX_THEN = 3
+MAX_NAMED = 16
+GOAL_HORIZON_US = 64_000_000
 THEN = "then: use an array of (action, unit, value, after_usec): a(ssdt)"
 
 Given = Mapping[str, object]
@@ -37,6 +41,33 @@ def question(
         validation.horizon_us(horizon_usec),
         every,
     )
+
+
+def wish(domain: str, goal: Given, options: Given) -> Wish:
+    """What a machine should become; SettingError for whatever does not fit."""
+    given, wished = validation.options(goal), validation.options(options)
+    _only(given, GOAL, "part of a goal")
+    _only(wished, PLAN_OPTIONS, "option")
+    horizon_us = given.get("horizon_usec", GOAL_HORIZON_US)
+    if not isinstance(horizon_us, int) or isinstance(horizon_us, bool):
+        raise SettingError("horizon_usec: use a number of microseconds")
+    return Wish(
+        validation.name(domain, "domain"),
+        _texts(given.get("want"), "want", EXAMPLE),
+        validation.horizon_us(horizon_us),
+        tuple(validation.names(wished.get("actions", []), "actions")[:MAX_NAMED]),
+        tuple(_unit(unit) for unit in _texts(wished.get("units", []), "units", "paths of groups")),
+    )
+
+
+def _texts(value: object, what: str, hint: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise SettingError(f"{what}: use a list of texts; {hint}")
+    if len(value) > MAX_NAMED:
+        raise SettingError(f"{what}: {len(value)} are too many, at most {MAX_NAMED}")
+    return tuple(value)
 
 
 def _only(given: Given, known: set[str], what: str) -> None:

@@ -46,6 +46,7 @@ class Standard:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._documents: dict[str, str] = {}
+        self._changes = tree.changes
 
     def ping(self, _call: Call) -> Answer:
         """We live."""
@@ -60,7 +61,10 @@ class Standard:
             raise NotFound(f"no machine id: {error}") from error
 
     def introspect(self, call: Call) -> Answer:
-        """The object's XML; the tree does not change once it is served."""
+        """The object's XML; made once, unless an object came or went."""
+        if self._changes != self._tree.changes:
+            self._changes = self._tree.changes
+            self._documents.clear()
         if call.path not in self._documents:
             adapters = self._tree.at(call.path).values()
             self._documents[call.path] = schema.node(
@@ -92,16 +96,17 @@ class Standard:
             return Answer([values(self._adapter(call, interface))])
         every: dict[str, Variant] = {}
         for adapter in self._tree.at(call.path).values():
+            adapter.admit(call)
             every.update(values(adapter))
         return Answer([every])
 
     def managed_objects(self, call: Call) -> Answer:
-        """Every object below, with its properties."""
+        """Every object below that the caller may see, with its properties."""
         below = call.path.rstrip("/") + "/"
         found = {
             path: {name: values(adapter) for name, adapter in adapters.items()}
             for path, adapters in self._tree.objects.items()
-            if path.startswith(below)
+            if path.startswith(below) and all(_admitted(a, call) for a in adapters.values())
         }
         return Answer([found])
 
@@ -115,7 +120,16 @@ class Standard:
             raise Rejection("UnknownInterface", f"no interface {interface[:255]} at {call.path}")
         if adapter is None or (name is not None and name not in adapter.getters):
             raise Rejection("UnknownProperty", f"no property {(name or '')[:255]} at {call.path}")
+        adapter.admit(call)
         return adapter
+
+
+def _admitted(adapter: Adapter, call: Call) -> bool:
+    try:
+        adapter.admit(call)
+    except Rejection:
+        return False
+    return True
 
 
 def _value(adapter: Adapter, name: str) -> Variant:

@@ -6,10 +6,15 @@ Owns: the list of use cases behind the doors. Does not know: how they are answer
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from jepad.policy.goal import Wish
+from jepad.policy.jobs import Job, Jobs, Owner
 from jepad.policy.question import Question
 from jepad.records import Floats, Floats32, Risk
+
+if TYPE_CHECKING:
+    from jepad.policy.scenes import Scenes
 
 
 class Alert(Protocol):
@@ -28,6 +33,7 @@ class Service(Protocol):
     """One method a use case."""
 
     version: str
+    jobs: Jobs
 
     def state(self) -> str:
         """starting, running or degraded."""
@@ -64,8 +70,14 @@ class Service(Protocol):
     async def predict_action(self, asked: Question) -> dict[str, object]:
         """What would become of a domain if something were done."""
 
+    def plan(self, owner: Owner, wish: Wish) -> Job:
+        """Which action would bring the machine nearest to a goal."""
+
     async def embed(self, array: Floats, series: list[str], dt_s: float) -> Floats32:
         """[1+H, D] of a window [T, C]."""
+
+    def scenes(self) -> Scenes:
+        """What may be asked about pictures; NotReady where no model of them is served."""
 
     def world_state(self) -> dict[str, object]:
         """The machine in a few words."""

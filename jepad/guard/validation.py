@@ -17,6 +17,8 @@ MAX_OPTIONS = 16
 MAX_STEPS = 4096
 MAX_SERIES = 4096
 MAX_WINDOW_BYTES = 4 << 20
+MAX_FRAMES, MAX_SIDE = 256, 2048
+MAX_FRAMES_BYTES = 64 << 20
 _NAME = re.compile(r"[A-Za-z0-9_.:@/*?\[\]!\\+%-]+")
 
 
@@ -49,6 +51,16 @@ def window_shape(shape: Sequence[int]) -> tuple[int, int]:
         text = "x".join(str(n) for n in shape[:4])
         raise SettingError(f"window of shape {text}: use [T <= {MAX_STEPS}, C <= {MAX_SERIES}]")
     return shape[0], shape[1]
+
+
+def frames_shape(shape: Sequence[int]) -> None:
+    """[T, H, W, 3] of a clip."""
+    sides = [0 < side <= MAX_SIDE for side in shape[1:3]]
+    if len(shape) != 4 or not (0 < shape[0] <= MAX_FRAMES and all(sides) and shape[3] == 3):
+        text = "x".join(str(n) for n in shape[:5])
+        raise SettingError(
+            f"frames of shape {text}: use [T <= {MAX_FRAMES}, H and W <= {MAX_SIDE}, 3]"
+        )
 
 
 def interval_s(value: object) -> float:

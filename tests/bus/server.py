@@ -17,7 +17,10 @@ from jepad.bus.door import open_door
 from jepad.errors import NotFound
 from jepad.guard.limits import Budget
 from jepad.policy.alerts import Alert
+from jepad.policy.jobs import Jobs
+from jepad.policy.scenes import Scenes, Served
 from jepad.records import Risk
+from tests.bus.eyes import Client
 
 RISK = Risk("memory", 0.9, 120.0, 600.0, "app.slice", "app.slice grows", {"mem.MemAvailable": 1.0})
 
@@ -27,6 +30,10 @@ class Service:
 
     def __init__(self):
         self.door = None
+        self.jobs = Jobs()
+        self.eyes = Client()
+        served = Served("toy", self.eyes, lambda: "running", lambda: "", lambda: ["frames.x"])
+        self.pictures = Scenes(served, self.jobs)
         self.asked = 0
         self.current = "running"
         self.words = "jepad"
@@ -54,6 +61,7 @@ class Service:
             "stalls": self.door.connection.stalls,
             "fds": len(os.listdir("/proc/self/fd")),
             "asked": self.asked,
+            "cancelled": [*self.eyes.cancelled, ""],
         }
 
     def status_text(self, colour):
@@ -153,9 +161,39 @@ class Service:
             "steps": [moment, moment] if asked.every else None,
         }
 
+    def plan(self, owner, wish):
+        """Its first condition says what shall happen; its horizon, for how many seconds."""
+
+        async def work(report):
+            what = wish.wants[0]
+            for i in range(100):
+                report(i / 100, f"{what} {i}")
+                await asyncio.sleep(wish.horizon_us / 1e8)
+            if what == "missing":
+                raise NotFound("no such thing\0\udcff")
+            if what == "boom":
+                raise ZeroDivisionError("/very/secret/path")
+            return {
+                "action": "freeze",
+                "value": 1.0,
+                "energies": [1.0, 0.5],
+                "tried": [{"action": "freeze", "energy": 0.5}],
+                "with": [[1.0, 2.0, 3.0]],
+                "horizon_usec": wish.horizon_us,
+                "wants": [*wish.wants, wish.domain, *wish.actions, *wish.units],
+                "applied": False,
+            }
+
+        if wish.wants[0] == "refused":
+            raise NotFound("no series")
+        return self.jobs.start(owner, work)
+
     async def embed(self, array, series, dt_s):
         await asyncio.sleep(0.5 if array[0, 0] == 7 else 0)
         return np.full((2, 3), array.sum() * dt_s + len(series), dtype=np.float32)
+
+    def scenes(self):
+        return self.pictures
 
     def world_state(self):
         state = {"state": self.current, "source_n": 3, "surprise": float("nan")}

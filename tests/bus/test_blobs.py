@@ -105,3 +105,58 @@ def test_a_sealed_file_stays_as_it_is():
     with pytest.raises(PermissionError):
         os.ftruncate(fd, 1)
     os.close(fd)
+
+
+CLIP = npy(np.ones((2, 3, 4, 3), dtype=np.uint8))
+
+
+def test_frames_are_read_in_place():
+    array = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 3), np.uint8)
+    content = bytearray(npy(array))
+    got = blobs.frames(content)
+    np.testing.assert_array_equal(got, array)
+    assert np.shares_memory(got, np.frombuffer(content, np.uint8))
+
+
+def test_an_embedding_is_finite_and_has_rows():
+    array = np.arange(6, dtype=">f8").reshape(2, 3)
+    got = blobs.tokens(npy(array))
+    np.testing.assert_array_equal(got, array)
+    assert got.dtype == np.float32
+    for wrong in (np.ones(3), np.ones((0, 3)), np.array([[np.nan]]), np.ones((2, 2), np.uint8)):
+        with pytest.raises(SettingError):
+            blobs.tokens(npy(wrong))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_are_frames_by_chance(content):
+    for whole in (content, blobs.MAGIC + content, CLIP[:10] + content):
+        with pytest.raises(SettingError):
+            blobs.frames(whole)
+
+
+@given(st.integers(0, len(CLIP) - 1), st.integers(1, 255))
+def test_one_byte_off_is_frames_or_refused(at, flip):
+    content = bytearray(CLIP)
+    content[at] ^= flip
+    try:
+        assert blobs.frames(content).ndim == 4
+    except SettingError as error:
+        assert len(str(error)) < 300  # noqa: PT017 either way is right
+
+
+def test_a_file_cut_while_it_is_read_is_short_and_refused(monkeypatch):
+    fd = os.memfd_create("clip")
+    os.write(fd, CLIP)
+    real = os.preadv
+
+    def cut(fd, buffers, at):
+        os.truncate(fd, 150)
+        return real(fd, buffers, at)
+
+    monkeypatch.setattr(os, "preadv", cut)
+    content = blobs.read_bounded(fd, 1 << 20)
+    os.close(fd)
+    assert len(content) == 150
+    with pytest.raises(SettingError, match="bytes instead of 72"):
+        blobs.frames(content)

@@ -4,6 +4,7 @@ A real dbus-daemon reads the shipped file, with other users in the place of jepa
 because user jepad need not exist here. Only root can call as somebody else.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -12,6 +13,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
+from jepad.bus import schema
+from jepad.bus.connection import Connection
+from jepad.bus.seam import Message, Variant
 
 ROOT = Path(__file__).parents[2]
 OPEN = """<busconfig><type>system</type><listen>unix:path={path}</listen><auth>EXTERNAL</auth>
@@ -81,6 +86,44 @@ def test_jepad_itself_refuses_a_stranger_what_changes_it(directory):
             answer = ask("nobody", *where, member, *arguments)
             assert "Error.AccessDenied: only root and the user of jepad" in answer
             assert "AccessDenied" not in ask("root", *where, member, *arguments)
+    finally:
+        end(processes)
+
+
+@pytest.mark.may_skip("only root can call as somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="not root")
+def test_a_job_is_its_owners_alone(directory):
+    processes, ask = serve(directory, OPEN)
+
+    async def body():
+        peer = await Connection.open(f"unix:path={directory}/bus")
+        goal = {"want": Variant("s", "x >= 1"), "horizon_usec": Variant("t", 60_000_000)}
+        call = Message(
+            destination="org.jepad1", path="/org/jepad1", member="Plan",
+            signature="sa{sv}a{sv}", body=["memory", goal, {}],
+        )  # fmt: skip
+        path = (await peer.call(call)).body[0]
+        answers = await asyncio.to_thread(strangers, path)
+        peer.close()
+        return answers
+
+    def strangers(path):
+        job = "org.jepad1.Job"
+        get = (path, PROPERTIES[1], "Get", f"string:{job}")
+        denied = [ask("nobody", *get, f"string:{name}") for name in schema.load(job).properties]
+        denied.append(ask("nobody", path, PROPERTIES[1], "GetAll", f"string:{job}"))
+        denied.append(ask("nobody", path, PROPERTIES[1], "GetAll", "string:"))
+        denied.append(ask("nobody", path, job, "Cancel"))
+        listing = ("/org/jepad1", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+        lists = [ask(user, *listing) for user in ("nobody", "root")]
+        return path, denied, lists, ask("root", *get, "string:State")
+
+    try:
+        path, denied, (theirs, ours), state = asyncio.run(body())
+        assert all("Error.AccessDenied: job" in answer for answer in denied), denied
+        assert path not in theirs
+        assert path in ours
+        assert "running" in state
     finally:
         end(processes)
 

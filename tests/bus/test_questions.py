@@ -7,7 +7,7 @@ import pytest
 
 from jepad.bus.connection import Refused
 from jepad.bus.seam import Variant
-from jepad.bus.world_model import ACTION_COST
+from jepad.bus.world_model import COSTS
 
 from .conftest import served
 
@@ -185,7 +185,7 @@ def test_a_flood_is_held_off_and_costs_no_model(bus, tmp_path):
                 found += await asyncio.gather(*calls, return_exceptions=True)
             return found
 
-    with served(bus, "dbus-fast", tmp_path, str(3 * ACTION_COST)) as jepad:
+    with served(bus, "dbus-fast", tmp_path, str(3 * COSTS["PredictAction"])) as jepad:
         found = asyncio.run(flood(jepad))
         refused = [r for r in found if isinstance(r, Refused)]
         assert len(found) - len(refused) >= 3

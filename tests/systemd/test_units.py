@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
-SERVICES = ("jepad.service", "jepad-engine@.service")
+SERVICES = ("jepad.service", "jepad-engine@.service", "jepad-scene@.service")
 STOCK = Path("/lib/systemd/system")
 
 
@@ -49,7 +49,7 @@ def tree(tmp_path):
 def verify(tree):
     done = run(
         "systemd-analyze", "verify", "--man=no", f"--root={tree}", "jepad.service",
-        "jepad-engine@cpu.service", check=False,
+        "jepad-engine@cpu.service", "jepad-scene@toy.service", check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -71,7 +71,10 @@ def test_a_program_that_is_missing_would_be_noticed(tree):
     assert "jepad-engine" in said
 
 
-@pytest.mark.parametrize(("name", "limit"), [("jepad.service", 8), ("jepad-engine@.service", 15)])
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("jepad.service", 8), ("jepad-engine@.service", 15), ("jepad-scene@.service", 15)],
+)
 def test_exposure(name, limit):
     """The limit is ten times the figure that is shown: 0.8 and 1.5."""
     run("systemd-analyze", "security", "--offline=true", f"--threshold={limit}", UNITS / name)
@@ -99,7 +102,7 @@ def test_the_engine_is_wanted_by_name_and_not_started_twice():
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_programs_know_the_flags_they_are_given(name):
     program, *words = dict(directives(name))["ExecStart"].split()
-    module = {"jepad": "jepad", "jepad-engine": "jepad.engine"}[os.path.basename(program)]
+    module = os.path.basename(program).replace("-", ".")
     said = run(sys.executable, "-m", module, "--help").stdout
     assert all(flag in said for flag in words if flag.startswith("--"))
 
