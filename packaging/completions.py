@@ -9,7 +9,7 @@ from pathlib import Path
 
 import shtab
 
-from jepad.cli.options import ACTIONS, DOMAINS, parser
+from jepad.cli.options import ACTIONS, DOMAINS, MODEL_ACTIONS, parser
 
 TARGET = Path(__file__).parent / "completions"
 FILES = {"bash": "jepactl.bash", "zsh": "_jepactl"}
@@ -21,6 +21,16 @@ _jepactl_streams() {
 }
 _jepactl_units() {
   compgen -W "$(jepactl what-if --units 2>/dev/null)" -- "$1"
+}
+_jepactl_models() {
+  compgen -W "$(jepactl model list 2>/dev/null | awk 'NR > 1 { print $1 }') toy" -- "$1"
+}
+_jepactl_model_actions() {
+  compgen -W "MODEL_ACTS" -- "$1"
+}
+_jepactl_model_subjects() {
+  _jepactl_models "$1"
+  compgen -f -- "$1"
 }
 _jepactl_domains() {
   compgen -W "DOMAINS" -- "$1"
@@ -40,6 +50,20 @@ _jepactl_units() {
   names=(${(f)"$(jepactl what-if --units 2>/dev/null)"})
   compadd -a names
 }
+_jepactl_models() {
+  local -a names
+  names=(${(f)"$(jepactl model list 2>/dev/null | awk 'NR > 1 { print $1 }')"} toy)
+  compadd -a names
+}
+_jepactl_model_actions() {
+  local -a names
+  names=(MODEL_ACTS)
+  _describe action names
+}
+_jepactl_model_subjects() {
+  _jepactl_models
+  _files
+}
 _jepactl_domains() {
   local -a names
   names=(DOMAINS)
@@ -52,38 +76,49 @@ _jepactl_actions() {
 }
 """,
 }
-WORDS = {"DOMAINS": DOMAINS, "ACTIONS": ACTIONS}
+WORDS = {"DOMAINS": DOMAINS, "ACTIONS": ACTIONS, "MODEL_ACTS": MODEL_ACTIONS}
+#: By verb and argument where only one verb means this by it, else by argument.
 WAYS = {
+    "model action": {"bash": "_jepactl_model_actions", "zsh": "_jepactl_model_actions"},
+    "model subject": {"bash": "_jepactl_model_subjects", "zsh": "_jepactl_model_subjects"},
+    "model": {"bash": "_jepactl_models", "zsh": "_jepactl_models"},
+    "video": shtab.FILE,
+    "goal": shtab.FILE,
+    "start": shtab.FILE,
+    "out": shtab.FILE,
     "action": {"bash": "_jepactl_actions", "zsh": "_jepactl_actions"},
     "unit": {"bash": "_jepactl_units", "zsh": "_jepactl_units"},
     "stream": {"bash": "_jepactl_streams", "zsh": "_jepactl_streams"},
     "domain": {"bash": "_jepactl_domains", "zsh": "_jepactl_domains"},
     "file": shtab.FILE,
-    "card": shtab.FILE,
 }
 
 
 def text(shell: str) -> str:
     """The completion script for one shell."""
     out = parser()
-    for action in _arguments(out):
-        if action.dest in WAYS:
-            action.complete = WAYS[action.dest]  # type: ignore[attr-defined]
-        action.choices = None
+    for verb, action in _arguments(out):
+        way = WAYS.get(f"{verb} {action.dest}", WAYS.get(action.dest))
+        if way is not None:
+            action.complete = way  # type: ignore[attr-defined]
+        if not action.option_strings:
+            action.choices = None
     preamble = dict(PREAMBLE)
     for name, words in WORDS.items():
         preamble = {k: v.replace(name, " ".join(words)) for k, v in preamble.items()}
     return str(shtab.complete(out, shell, preamble=preamble))
 
 
-def _arguments(out: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """The positional arguments of all verbs."""
+def _arguments(
+    out: argparse.ArgumentParser, verb: str = ""
+) -> Iterator[tuple[str, argparse.Action]]:
+    """The arguments of all verbs, each with its verb, and the flags that take a value."""
     for action in out._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for sub in action.choices.values():
-                yield from _arguments(sub)
-        elif not action.option_strings:
-            yield action
+            for name, sub in action.choices.items():
+                yield from _arguments(sub, name)
+        elif action.nargs != 0:
+            yield verb, action
 
 
 def main() -> int:

@@ -11,7 +11,17 @@ import struct
 import time
 
 # The C module: `import socket` would add 10 ms (enum, selectors) to every start.
-from _socket import AF_UNIX, MSG_NOSIGNAL, SO_PEERCRED, SOCK_CLOEXEC, SOCK_STREAM, SOL_SOCKET
+from _socket import (
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    MSG_NOSIGNAL,
+    SCM_RIGHTS,
+    SO_PEERCRED,
+    SOCK_CLOEXEC,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
 from _socket import socket as Socket
 
 from jepad import errors
@@ -19,12 +29,15 @@ from jepad.cli import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 NAME = "org.jepad1"
 ROOT = "/org/jepad1"
 RESOURCE = "/org/jepad1/resource"
 DEADLINE_S = 5.0
+#: Descriptors that one message may bring (dbus-daemon's own limit).
+FILES = 16
 _BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 _ABSENT = (
     "org.freedesktop.DBus.Error.ServiceUnknown",
@@ -73,31 +86,51 @@ class Connection:
     def __init__(self, which: str, address: str) -> None:
         self.which = which
         self.signals: list[wire.Message] = []
+        #: Of the calls to come; None is DEADLINE_S.
+        self.patience_s: float | None = None
         self._serial = 0
         self._buffer = b""
+        self._files: list[int] = []  # came with bytes whose message is not read yet
         self._socket = Socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
         self._socket.settimeout(DEADLINE_S)
         self._socket.connect(_path(address))
         if which == "session":
             self._check_peer()
         uid = str(os.getuid()).encode().hex()
-        self._socket.sendall(f"\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n".encode(), MSG_NOSIGNAL)
+        self._socket.sendall(
+            f"\0AUTH EXTERNAL {uid}\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n".encode(), MSG_NOSIGNAL
+        )
         self._send((*_BUS, "Hello"), "", [])  # pipelined: one round trip less
         self._authenticated()
 
     def close(self) -> None:
         """Leave the bus."""
         self._socket.close()
+        _close(self._files)
 
     def call(self, target: tuple[str, str, str, str], signature: str = "", *args: Any) -> list[Any]:
         """Call (destination, path, interface, member) and return what it answers."""
-        deadline = time.monotonic() + DEADLINE_S
-        serial = self._send(target, signature, list(args))
+        message = self.exchange(target, signature, args)
+        _close(message.files)
+        return message.body
+
+    def exchange(
+        self,
+        target: tuple[str, str, str, str],
+        signature: str,
+        args: Sequence[Any],
+        files: Sequence[int] = (),
+    ) -> wire.Message:
+        """The same with descriptors both ways: an "h" is an index into `files`, there and in the
+        answer, whose files the caller closes."""
+        patience_s = self.patience_s or DEADLINE_S
+        deadline = time.monotonic() + patience_s
+        serial = self._send(target, signature, list(args), files)
         while True:
             message = self._receive(deadline)
             if message is None:
                 raise errors.BusError(
-                    f"{target[3]}: no answer from {target[0]} within {DEADLINE_S:g} s. "
+                    f"{target[3]}: no answer from {target[0]} within {patience_s:g} s. "
                     f"See: jepactl doctor"
                 )
             if message.reply_to != serial:
@@ -105,7 +138,7 @@ class Connection:
             elif message.kind == wire.ERROR:
                 raise _error(message)
             else:
-                return message.body
+                return message
 
     def match(self, rule: str) -> None:
         """Ask the bus for the signals of a match rule."""
@@ -122,6 +155,7 @@ class Connection:
         return self.signals.pop(0)
 
     def _keep(self, message: wire.Message) -> None:
+        _close(message.files)
         if message.kind == wire.SIGNAL and len(self.signals) < 1000:
             self.signals.append(message)
 
@@ -133,19 +167,32 @@ class Connection:
             raise OSError(f"the bus belongs to uid {uid}")
 
     def _authenticated(self) -> None:
+        """The answers to who we are, and whether descriptors may travel."""
         deadline = time.monotonic() + DEADLINE_S
-        while b"\r\n" not in self._buffer:
+        while self._buffer.count(b"\r\n", 0, 4096) < 2:
             if not self._fill(deadline):
                 raise OSError("the bus did not answer")
-        line, self._buffer = self._buffer.split(b"\r\n", 1)
-        if not line.startswith(b"OK "):
+            if not self._buffer.startswith(b"OK "[: len(self._buffer)]):
+                raise OSError(f"the bus refused uid {os.getuid()}")
+        who, files, self._buffer = self._buffer.split(b"\r\n", 2)
+        if not who.startswith(b"OK ") or not files.startswith(b"AGREE_UNIX_FD"):
             raise OSError(f"the bus refused uid {os.getuid()}")
 
-    def _send(self, target: tuple[str, str, str, str], signature: str, args: list[Any]) -> int:
+    def _send(
+        self,
+        target: tuple[str, str, str, str],
+        signature: str,
+        args: list[Any],
+        files: Sequence[int] = (),
+    ) -> int:
         self._serial += 1
-        data = wire.call(self._serial, target, signature, args)
+        data = wire.call(self._serial, target, signature, args, len(files))
         self._socket.settimeout(DEADLINE_S)
         try:
+            if files:  # they go with the first byte
+                rights = struct.pack(f"={len(files)}i", *files)
+                what = [(SOL_SOCKET, SCM_RIGHTS, rights)]
+                data = data[self._socket.sendmsg([data], what, MSG_NOSIGNAL) :]
             self._socket.sendall(data, MSG_NOSIGNAL)
         except OSError as error:
             raise errors.BusError(f"the bus is gone: {_reason(error)}") from error
@@ -159,7 +206,10 @@ class Connection:
                 if not self._fill(deadline):
                     return None
             data, self._buffer = self._buffer[:need], self._buffer[need:]
-            return wire.parse(data)
+            message = wire.parse(data)
+            n = message.descriptors
+            message.files, self._files = self._files[:n], self._files[n:]
+            return message
         except (ValueError, LookupError, TypeError, struct.error, RecursionError) as error:
             raise errors.BusError(f"a message from the bus can't be read: {error}") from error
 
@@ -169,11 +219,14 @@ class Connection:
             return False
         self._socket.settimeout(left)
         try:
-            data = self._socket.recv(65536)
+            data, found, _, _ = self._socket.recvmsg(65536, CMSG_SPACE(4 * FILES), MSG_CMSG_CLOEXEC)
         except TimeoutError:
             return False
         except ConnectionError:
-            data = b""
+            data, found = b"", []
+        for level, kind, rights in found:
+            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+                self._files += struct.unpack(f"={len(rights) // 4}i", rights[: len(rights) & ~3])
         if not data:
             raise errors.BusError("the bus is gone: it closed the connection")
         self._buffer += data
@@ -208,9 +261,22 @@ class Client:
         self, path: str, method: tuple[str, str], signature: str = "", *args: Any
     ) -> list[Any]:
         """Call (interface, member) of any object; the first call picks the bus."""
+        message = self.exchange(path, method, signature, args)
+        _close(message.files)
+        return message.body
+
+    def exchange(
+        self,
+        path: str,
+        method: tuple[str, str],
+        signature: str,
+        args: Sequence[Any],
+        files: Sequence[int] = (),
+    ) -> wire.Message:
+        """The same with descriptors both ways, as Connection.exchange."""
         target = (NAME, path, *method)
         if self._connection is not None:
-            return self._connection.call(target, signature, *args)
+            return self._connection.exchange(target, signature, args, files)
         reasons = []
         for which, address in candidates(self._choice):
             try:
@@ -219,7 +285,7 @@ class Client:
                 reasons.append(f"{which} bus: {_reason(error)}")
                 continue
             try:
-                reply = connection.call(target, signature, *args)
+                reply = connection.exchange(target, signature, args, files)
             except Absent:
                 reasons.append(f"{which} bus: nobody owns {NAME}")
                 connection.close()
@@ -233,6 +299,11 @@ class Client:
         get_all = ("org.freedesktop.DBus.Properties", "GetAll")
         out: dict[str, Any] = self.call_at(path, get_all, "s", interface)[0]
         return out
+
+
+def _close(files: list[int]) -> None:
+    while files:
+        os.close(files.pop())
 
 
 def _stopped(reasons: list[str]) -> str:
@@ -265,12 +336,20 @@ def _unescape(text: str) -> bytes:
     return head.encode() + b"".join(bytes.fromhex(piece[:2]) + piece[2:].encode() for piece in rest)
 
 
+def _below(kind: type[errors.JepadError]) -> list[type[errors.JepadError]]:
+    """All that are more particular, the less particular first."""
+    nearest = kind.__subclasses__()
+    return nearest + [further for near in nearest for further in _below(near)]
+
+
 def _error(message: wire.Message) -> errors.JepadError:
     """The exception of an error reply; ours keep their class and so their exit code."""
     text = str(message.body[0]) if message.body else message.error
     if message.error in _ABSENT:
         return Absent(text)
-    known = {kind.bus_name: kind for kind in errors.JepadError.__subclasses__()}
+    known: dict[str, type[errors.JepadError]] = {}
+    for kind in _below(errors.JepadError):
+        known.setdefault(kind.bus_name, kind)
     if message.error in known and message.error != errors.JepadError.bus_name:
         return known[message.error](text)
     if message.error.startswith(NAME + ".Error."):

@@ -17,6 +17,7 @@ from jepad.cli.suggest import did_you_mean
 DOMAINS = ("cpu", "memory", "io", "network", "disk", "thermal", "power", "gpu")
 #: What the daemon knows to ask its model; a test holds it equal to heads/guesses.py.
 ACTIONS = ("memory.high", "memory.low", "cpu.weight", "freeze", "thaw", "drop_caches")
+MODEL_ACTIONS = ("list", "show", "import", "verify", "remove")
 SIZES = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 Parser = argparse.ArgumentParser
@@ -119,7 +120,45 @@ def _streams(verb: Parser) -> None:
 
 
 def _model(verb: Parser) -> None:
-    verb.add_argument("card", nargs="?", metavar="CARD", help="its .json; else the one shipped")
+    words = f"{', '.join(MODEL_ACTIONS)}; else the card of the machine's model"
+    verb.add_argument("action", nargs="?", metavar="ACTION", help=words)
+    words = "a model's name (machine: the machine's), or the checkpoint to import"
+    verb.add_argument("subject", nargs="?", metavar="NAME", help=words)
+    verb.add_argument("--name", metavar="NAME", help="import: under this name")
+    verb.add_argument("--precision", metavar="LIST", help="import: int8, fp32 or both (int8)")
+    verb.add_argument("--preset", metavar="PRESET", help="import: which model it is, as vitg-384")
+    verb.add_argument("--licence", metavar="TEXT", help="import: of the weights, to be recorded")
+    verb.add_argument("--key", metavar="KEY", help="import: which encoder of a pickle")
+    verb.add_argument("--sha256", metavar="HEX", help="import: refuse a file of another digest")
+    verb.add_argument("--force", action="store_true", help="import: replace one of that name")
+    verb.add_argument("--ungated", action="store_true",
+                      help="import: though a precision misses its accuracy gate")  # fmt: skip
+
+
+def _embed(verb: Parser) -> None:
+    verb.add_argument("video", metavar="VIDEO", help="a video file, or a picture")
+    verb.add_argument("--model", metavar="NAME", help="one that `jepactl model list` lists")
+    verb.add_argument("--every", type=duration, default=0.25, metavar="TIME",
+                      help="between two frames (250ms)")  # fmt: skip
+    verb.add_argument("--window", type=count, metavar="N", help="frames in one; else the model's")
+    verb.add_argument("--tokens", action="store_true", help="keep all tokens, not their mean")
+    verb.add_argument("--out", metavar="FILE", help="write the embeddings to FILE, a .npy")
+
+
+def _plan(verb: Parser) -> None:
+    verb.add_argument("--goal", metavar="IMAGE", help="what it should look like at the end")
+    verb.add_argument("--start", metavar="IMAGE", help="what it looks like now")
+    verb.add_argument("--model", metavar="NAME", help="else the small one that ships, in its world")
+    verb.add_argument("--environment", choices=["toy"], help="the world to act in; toy ships")
+    verb.add_argument("--out", metavar="FILE", help="draw the way and the energies to FILE, a .png")
+    verb.add_argument("--steps", type=count, default=20, metavar="N", help="at most so many (20)")
+    verb.add_argument("--seed", type=count, default=1, metavar="N", help="of all that is drawn (1)")
+    verb.add_argument("--samples", type=count, metavar="N", help="actions tried an iteration")
+    verb.add_argument("--elites", type=count, metavar="N", help="of them, the best that are kept")
+    verb.add_argument("--iterations", type=count, metavar="N", help="of one search")
+    verb.add_argument("--horizon", type=count, metavar="N", help="actions that are looked ahead")
+    verb.add_argument("--bounds", metavar="BOUNDS", help="what may be done: a name, or JSON")
+    verb.add_argument("--state", metavar="NUMBERS", help="of the robot now, with commas")
 
 
 def _domain_help() -> str:
@@ -162,8 +201,15 @@ VERBS = (
          _read),
     Verb("record", "record", "write telemetry to a trace that `jepad --replay` reads",
          ("jepactl record trace.csv.gz --seconds 10m",), _record),
-    Verb("model", "model", "the model file: what it is, how it was made, whether it is intact",
-         ("jepactl model", "jepactl model --json"), _model),
+    Verb("model", "video.model", "the models: what they are, whether they are intact; import one",
+         ("jepactl model", "jepactl model import vitl.pt --licence MIT", "jepactl model list"),
+         _model),
+    Verb("embed", "video.embed", "a video as a model of pictures sees it, window by window",
+         ("jepactl embed clip.mp4 --out clip.npy", "jepactl embed clip.mp4 --model toy --json"),
+         _embed),
+    Verb("plan", "video.plan", "actions that lead to a picture, as the model imagines them",
+         ("jepactl plan --out plan.png", "jepactl plan --start now.png --goal wanted.png --json"),
+         _plan),
     Verb("doctor", "doctor", "what is and isn't available here, and what to do",
          ("jepactl doctor",)),
 )  # fmt: skip

@@ -26,27 +26,41 @@ _FIXED = {
     "x": ("q", 8), "t": ("Q", 8), "d": ("d", 8), "h": ("I", 4),
 }  # fmt: skip
 _ALIGN = {"s": 4, "o": 4, "a": 4, "(": 8, "{": 8} | {c: size for c, (_, size) in _FIXED.items()}
-_FIELDS = {1: "path", 2: "interface", 3: "member", 4: "error", 5: "reply_to", 7: "sender"}
+_FIELDS = {
+    1: "path", 2: "interface", 3: "member", 4: "error", 5: "reply_to", 7: "sender",
+    9: "descriptors",
+}  # fmt: skip
 
 
 class Message:
     """One message that came in."""
 
-    __slots__ = ("body", "error", "interface", "kind", "member", "path", "reply_to", "sender")
+    __slots__ = (
+        "body", "descriptors", "error", "files", "interface", "kind", "member", "path",
+        "reply_to", "sender",
+    )  # fmt: skip
 
     def __init__(self, kind: int) -> None:
         self.kind = kind
         self.path = self.interface = self.member = self.error = self.sender = ""
-        self.reply_to = 0
+        self.reply_to = self.descriptors = 0
         self.body: list[Any] = []
+        #: Descriptors that came with it: an "h" in the body is an index here.
+        self.files: list[int] = []
 
 
-def call(serial: int, target: tuple[str, str, str, str], signature: str, args: list[Any]) -> bytes:
-    """A method call to (destination, path, interface, member), little-endian."""
+def call(
+    serial: int, target: tuple[str, str, str, str], signature: str, args: list[Any], files: int = 0
+) -> bytes:
+    """A method call to (destination, path, interface, member), little-endian; so many
+    descriptors go with it."""
     destination, path, interface, member = target
+    fields: list[tuple[int, tuple[str, Any]]]
     fields = [(1, ("o", path)), (2, ("s", interface)), (3, ("s", member)), (6, ("s", destination))]
     if signature:
         fields.append((8, ("g", signature)))
+    if files:
+        fields.append((9, ("u", files)))
     body = bytearray()
     for kind, value in zip(split(signature), args, strict=True):
         _put(body, kind, value)

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/jepactl
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_jepactl_subparsers=(status top predict what-if watch streams read record model doctor)
+_shtab_jepactl_subparsers=(status top predict what-if watch streams read record model embed plan doctor)
 
 _shtab_jepactl_status_option_strings=(-h --help --system --session --json)
 _shtab_jepactl_top_option_strings=(-h --help --once --series --interval --system --session --json)
@@ -15,7 +15,9 @@ _shtab_jepactl_watch_option_strings=(-h --help --seconds --system --session --js
 _shtab_jepactl_streams_option_strings=(-h --help --names --system --session --json)
 _shtab_jepactl_read_option_strings=(-h --help --count --follow --series --format --system --session --json)
 _shtab_jepactl_record_option_strings=(-h --help --seconds --force --system --session --json)
-_shtab_jepactl_model_option_strings=(-h --help --system --session --json)
+_shtab_jepactl_model_option_strings=(-h --help --name --precision --preset --licence --key --sha256 --force --ungated --system --session --json)
+_shtab_jepactl_embed_option_strings=(-h --help --model --every --window --tokens --out --system --session --json)
+_shtab_jepactl_plan_option_strings=(-h --help --goal --start --model --environment --out --steps --seed --samples --elites --iterations --horizon --bounds --state --system --session --json)
 _shtab_jepactl_doctor_option_strings=(-h --help --system --session --json)
 _shtab_jepactl_option_strings=(-h --help --version --system --session --json)
 
@@ -25,10 +27,19 @@ _shtab_jepactl_what_if_pos_1_COMPGEN=_jepactl_units
 _shtab_jepactl_watch_pos_0_COMPGEN=_jepactl_domains
 _shtab_jepactl_read_pos_0_COMPGEN=_jepactl_streams
 _shtab_jepactl_record_pos_0_COMPGEN=_shtab_compgen_files
-_shtab_jepactl_model_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_jepactl_model_pos_0_COMPGEN=_jepactl_model_actions
+_shtab_jepactl_model_pos_1_COMPGEN=_jepactl_model_subjects
+_shtab_jepactl_embed_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_jepactl_embed___model_COMPGEN=_jepactl_models
+_shtab_jepactl_embed___out_COMPGEN=_shtab_compgen_files
+_shtab_jepactl_plan___goal_COMPGEN=_shtab_compgen_files
+_shtab_jepactl_plan___start_COMPGEN=_shtab_compgen_files
+_shtab_jepactl_plan___model_COMPGEN=_jepactl_models
+_shtab_jepactl_plan___out_COMPGEN=_shtab_compgen_files
 
 _shtab_jepactl_read___format_choices=(table csv json)
-_shtab_jepactl_pos_0_choices=(status top predict what-if watch streams read record model doctor)
+_shtab_jepactl_plan___environment_choices=(toy)
+_shtab_jepactl_pos_0_choices=(status top predict what-if watch streams read record model embed plan doctor)
 
 _shtab_jepactl_status__h_nargs=0
 _shtab_jepactl_status___help_nargs=0
@@ -78,9 +89,22 @@ _shtab_jepactl_record___session_nargs=0
 _shtab_jepactl_record___json_nargs=0
 _shtab_jepactl_model__h_nargs=0
 _shtab_jepactl_model___help_nargs=0
+_shtab_jepactl_model___force_nargs=0
+_shtab_jepactl_model___ungated_nargs=0
 _shtab_jepactl_model___system_nargs=0
 _shtab_jepactl_model___session_nargs=0
 _shtab_jepactl_model___json_nargs=0
+_shtab_jepactl_embed__h_nargs=0
+_shtab_jepactl_embed___help_nargs=0
+_shtab_jepactl_embed___tokens_nargs=0
+_shtab_jepactl_embed___system_nargs=0
+_shtab_jepactl_embed___session_nargs=0
+_shtab_jepactl_embed___json_nargs=0
+_shtab_jepactl_plan__h_nargs=0
+_shtab_jepactl_plan___help_nargs=0
+_shtab_jepactl_plan___system_nargs=0
+_shtab_jepactl_plan___session_nargs=0
+_shtab_jepactl_plan___json_nargs=0
 _shtab_jepactl_doctor__h_nargs=0
 _shtab_jepactl_doctor___help_nargs=0
 _shtab_jepactl_doctor___system_nargs=0
@@ -102,6 +126,16 @@ _jepactl_streams() {
 }
 _jepactl_units() {
   compgen -W "$(jepactl what-if --units 2>/dev/null)" -- "$1"
+}
+_jepactl_models() {
+  compgen -W "$(jepactl model list 2>/dev/null | awk 'NR > 1 { print $1 }') toy" -- "$1"
+}
+_jepactl_model_actions() {
+  compgen -W "list show import verify remove" -- "$1"
+}
+_jepactl_model_subjects() {
+  _jepactl_models "$1"
+  compgen -f -- "$1"
 }
 _jepactl_domains() {
   compgen -W "cpu memory io network disk thermal power gpu" -- "$1"

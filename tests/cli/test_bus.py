@@ -97,7 +97,7 @@ def test_a_bus_that_talks_nonsense_is_an_error(environment, tmp_path, monkeypatc
         peer, _ = server.accept()
         with peer:
             peer.recv(4096)
-            peer.sendall(b"OK 0123\r\n" + b"l\x02\0\x01" + b"\xff" * 12)
+            peer.sendall(b"OK 0123\r\nAGREE_UNIX_FD\r\n" + b"l\x02\0\x01" + b"\xff" * 12)
             while peer.recv(4096):
                 pass
 

@@ -49,13 +49,13 @@ def test_mandoc_has_no_complaint(path):
 def test_a_verb_and_its_flags_are_in_its_page(verb):
     text = section(page("jepactl.1"), f".It Cm {verb}")
     shared = {"--help", "--json", "--session", "--system"}
-    here = {f"--{name}" for name in re.findall(r"\.It Fl -([a-z-]+)", text)}
+    here = {f"--{name}" for name in re.findall(r"\.It Fl -([a-z0-9-]+)", text)}
     assert here == long_flags(subparsers(parser())[verb]) - shared
 
 
 def test_shared_flags_are_in_the_page():
     before = page("jepactl.1").split(".Sh VERBS")[0]
-    here = {f"--{name}" for name in re.findall(r"\.It Fl -([a-z-]+)", before)}
+    here = {f"--{name}" for name in re.findall(r"\.It Fl -([a-z0-9-]+)", before)}
     assert here == long_flags(parser())
 
 
@@ -65,7 +65,7 @@ def test_every_verb_that_speaks_json_has_its_shape_in_the_page():
 
 
 def test_the_flags_of_the_daemon_are_in_its_page():
-    here = {f"--{name}" for name in re.findall(r"\.It Fl -([a-z-]+)", page("jepad.8"))}
+    here = {f"--{name}" for name in re.findall(r"\.It Fl -([a-z0-9-]+)", page("jepad.8"))}
     assert here == long_flags(daemon_parser())
 
 
