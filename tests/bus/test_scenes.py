@@ -112,6 +112,8 @@ def test_a_batch_of_one_user_waits_at_a_time(jepad):
 
     async def run():
         async with jepad.connect() as peer:
+            first = jepad.message("EmbedFrames", "va{sv}", Variant("h", 0), {})
+            await peer.call(first, fds=[memfd(npy(CLIP))])  # from now on it is known who calls
             fds = [memfd(npy(np.full_like(CLIP, SLOW))) for _ in range(32)]
             calls = (
                 peer.call(jepad.message("EmbedFrames", "va{sv}", Variant("h", 0), {}), fds=[fd])
