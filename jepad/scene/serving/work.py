@@ -45,7 +45,7 @@ class Work:
 
     def __init__(self, model: Model, prefix: str) -> None:
         self.model, self.cache = model, Cache()
-        self._eye, self._prefix = Eye(model), prefix
+        self._eye, self.prefix = Eye(model), prefix
 
     def embed(self, asked: wire.EmbedFrames, parts: Parts) -> Steps:
         """-> Result [K, D] or, pooled, [D]."""
@@ -147,7 +147,7 @@ class Work:
     def frames(self, clip: wire.Clip, parts: Parts) -> Frames:
         """uint8 [T, H, W, 3], wherever they are."""
         if isinstance(clip, wire.Streamed):
-            return streamed(self._prefix, clip)
+            return streamed(self.prefix, clip)
         return wire.frames_of(clip, parts)
 
     def _affords(self, tokens: int) -> None:
