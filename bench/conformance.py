@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import lzma
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +35,13 @@ KINDS: Mapping[str, Runner] = {
     "modules": golden.run,
     "hf": huggingface.run,
     "preproc": frames.run,
-    **dict.fromkeys(replay.KINDS, replay.run),
+    **replay.KINDS,
 }
 #: What a file of another format, or a model that doesn't fit its case, raises.
 FAULTS = (
-    JepadError, ArithmeticError, AttributeError, KeyError, IndexError, OSError, RuntimeError,
-    TypeError, ValueError, json.JSONDecodeError, zipfile.BadZipFile,
+    JepadError, ArithmeticError, AssertionError, AttributeError, EOFError, KeyError, IndexError,
+    MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, json.JSONDecodeError,
+    lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -79,17 +83,35 @@ def examined(directory: Path, name: str) -> Outcome:
     try:
         case = golden.load(directory, name)
         kind = case.kind
-        if kind not in KINDS:
-            raise SettingError(f"a case of kind {kind!r} is unknown: {', '.join(KINDS)}")
-        return Outcome(name, kind, [*KINDS[kind](case), *_uncompared(case)])
+        return Outcome(name, kind, compared(case))
     except FAULTS as error:
-        return Outcome(name, kind, [], f"{type(error).__name__}: {error}"[:300])
+        return Outcome(name, kind, [], _words(error))
 
 
-def _uncompared(case: Case) -> Iterator[Row]:
-    """A case that stores nothing to compare proves nothing."""
-    if not any(key.startswith("out/") for key in case.arrays):
+def compared(case: Case) -> list[Row]:
+    """Every array of a case; what its kind did not compare is infinitely off.
+
+    SettingError: nobody knows the kind.
+    """
+    if case.kind not in KINDS:
+        raise SettingError(f"a case of kind {case.kind!r} is unknown: {', '.join(KINDS)}")
+    rows = list(KINDS[case.kind](case))
+    return [*rows, *_uncompared(case, rows)]
+
+
+def _uncompared(case: Case, rows: Iterable[Row]) -> Iterator[Row]:
+    """What a case stores and nobody looked at; one that stores nothing proves nothing."""
+    stored = [key for key in case.arrays if key.startswith(("out/", "mid/"))]
+    if not any(key.startswith("out/") for key in stored):
         yield Row(case.name, "out/", math.inf)
+    seen = {row.array for row in rows}
+    for key in stored:
+        if key not in seen:
+            yield Row(case.name, key, math.inf)
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
 
 
 def _told(report: Report, outcomes: Sequence[Outcome]) -> None:
@@ -131,8 +153,8 @@ def _spoilt(report: Report, directory: Path, outcomes: Sequence[Outcome], *, qui
     """Faults made on purpose, in every case that can show them."""
     found: list[Control] = []
     for outcome in outcomes:
-        if outcome.kind == "modules" and not outcome.fault:
-            found += controls.run(golden.load(directory, outcome.name), quick)
+        if outcome.kind == "modules" and outcome.rows:
+            found += _controls(directory, outcome.name, quick=quick)
     if importlib.util.find_spec("transformers") is not None:
         found += huggingface.controls()
     unseen = sum(not one.ok for one in found)
@@ -145,6 +167,14 @@ def _spoilt(report: Report, directory: Path, outcomes: Sequence[Outcome], *, qui
         for one in _fewest(found)
     ]
     report.tables.append(Table("negative controls, the weakest of each kind", columns, rows))
+
+
+def _controls(directory: Path, name: str, *, quick: bool) -> Iterator[Control]:
+    """Of one case; where they can't be made, a fault would go unnoticed."""
+    try:
+        yield from controls.run(golden.load(directory, name), quick)
+    except FAULTS as error:
+        yield Control(name, f"not made: {_words(error)}", math.nan, controls.PLAIN)
 
 
 def _fewest(found: Iterable[Control]) -> Iterator[Control]:

@@ -100,7 +100,7 @@ def _moved(case: Case, spoil: Callable[[nn.Module], nn.Module]) -> float:
     models: Mapping[str, Any] = {
         name: spoil(golden.build(case, name)) for name in case.config["modules"]
     }
-    return max(row.delta for row in golden.run(case, models))
+    return max((row.delta for row in golden.run(case, models)), default=0.0)
 
 
 def _modules(case: Case) -> list[str]:

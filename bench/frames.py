@@ -46,7 +46,7 @@ def run(case: Case) -> Iterator[Row]:
     for array in case.arrays:
         if not array.startswith("out/"):
             continue
-        _, clip, name = array.split("/")
+        clip, _, name = array.removeprefix("out/").partition("/")
         begin = max((known for known in FORMS if name.startswith(known)), key=len, default="")
         crop = crops.get(name.removeprefix(begin) or next(iter(crops)))
         if not begin or crop is None:

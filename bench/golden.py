@@ -12,17 +12,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from jepad.errors import NotFound
+from jepad.errors import NotFound, SettingError
 from jepad.jepa.video.encoder import VideoEncoder
 from jepad.jepa.video.predictor import Asked, MaskPredictor
 from jepad.jepa.video.shape import (
+    CHANNELS,
     LEVELS,
     ActionShape,
     AnyShape,
@@ -38,6 +39,11 @@ FIXTURES = Path(__file__).parents[1] / "tests" / "fixtures" / "vjepa"
 #: max|Δ| in float32 on a CPU. Rounding stays under 1.5e-5, a wrong eps moves more.
 TOLERANCE = 5e-5
 Arguments = Mapping[str, Any]
+#: What our modules are, whatever a case says; one that says otherwise is of another model.
+FIXED = {
+    "qkv_bias": True, "use_rope": True, "use_silu": False, "use_mask_tokens": True,
+    "is_frame_causal": True, "complete_block": True, "in_chans": CHANNELS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,12 @@ class Case:
 
     @property
     def layout(self) -> Layout:
-        """Of its rotary tables."""
-        layout: Layout = (self.about.get("rope") or {}).get("layout", "tiled")
-        return layout
+        """Of its rotary tables. SettingError: it doesn't say; the wrong one is another model."""
+        layout = (self.about.get("rope") or {}).get("layout")
+        if layout not in get_args(Layout):
+            told = " or ".join(get_args(Layout))
+            raise SettingError(f"case {self.name}: rope.layout is {layout!r}, not {told}")
+        return cast(Layout, layout)
 
     def tensor(self, key: str) -> Tensor:
         """A copy of one array."""
@@ -95,8 +104,8 @@ class Case:
 
 
 def names(directory: Path) -> list[str]:
-    """Cases there. NotFound: none."""
-    found = sorted(p.stem for p in directory.glob("*.npz") if p.with_suffix(".json").is_file())
+    """Cases there, those that lack one of their files too. NotFound: none."""
+    found = sorted({p.stem for end in ("npz", "json") for p in directory.glob(f"*.{end}")})
     if not found:
         raise NotFound(f"no golden cases (NAME.npz beside NAME.json) in {directory}")
     return found
@@ -105,8 +114,9 @@ def names(directory: Path) -> list[str]:
 def load(directory: Path, name: str) -> Case:
     """A case. NotFound: no such files."""
     path = directory / f"{name}.npz"
-    if not path.is_file():
-        raise NotFound(f"no golden case {name} in {directory}")
+    for one in (path, path.with_suffix(".json")):
+        if not one.is_file():
+            raise NotFound(f"no golden case {name} in {directory}: {one.name} is missing")
     about = json.loads(path.with_suffix(".json").read_text())
     with np.load(path) as archive:
         return Case(name, about, {key: archive[key] for key in archive.files})
@@ -128,7 +138,18 @@ def compare(
 
 
 def shape(case: Case, module: str) -> AnyShape:
-    """Of a module of the case."""
+    """Of a module of the case. SettingError: no module of ours computes what it says."""
+    args = case.config["modules"][module]["args"]
+    for option, ours in FIXED.items():
+        if args.get(option, ours) != ours:
+            raise SettingError(f"{case.name}: {module} has {option} {args[option]}, ours is {ours}")
+    found = _shape(case, module)
+    if (eps := args.get("norm_eps", found.block.eps)) != found.block.eps:
+        raise SettingError(f"{case.name}: {module} has norm_eps {eps}, ours is {found.block.eps}")
+    return found
+
+
+def _shape(case: Case, module: str) -> AnyShape:
     spec = case.config["modules"][module]
     args = spec["args"]
     kind = spec["cls"].split(".")[-1]
@@ -204,9 +225,6 @@ def _called(case: Case, call: Arguments, model: nn.Module) -> Iterator[Row]:
         yield compare(case, f"mid/{call['name']}/{name}", _placed(value, order))
     for key, value in out.items():
         yield compare(case, f"out/{call['name']}{key}", value)
-    stored = {key for key in case.arrays if key.startswith(f"out/{call['name']}/")}
-    for missed in stored - {f"out/{call['name']}{key}" for key in out}:
-        yield Row(case.name, missed, float("inf"))
 
 
 def arguments(case: Case, call: Arguments) -> dict[str, Any]:
@@ -344,10 +362,11 @@ def _output(args: Arguments, levels: int) -> int:
 
 
 def _probe(args: Arguments) -> ProbeShape:
-    return ProbeShape(
+    found = ProbeShape(
         width=args["embed_dim"],
         heads=args["num_heads"],
         depth=args["depth"],
         classes=args["num_classes"],
         hidden=int(args["embed_dim"] * args["mlp_ratio"]),
     )
+    return replace(found, eps=args["norm_eps"]) if "norm_eps" in args else found

@@ -67,7 +67,7 @@ class Journal(logging.Handler):
     def __init__(self, identifier: str) -> None:
         super().__init__()
         self.identifier = identifier
-        self.target = "journal" if _stderr_is_journal() else "console"
+        self.target = "journal" if stderr_is_journal() else "console"
 
     def emit(self, record: logging.LogRecord) -> None:
         """One record; what the journal does not take goes to stderr."""
@@ -132,7 +132,8 @@ def _send(address: str, payload: bytes) -> bool:
     return True
 
 
-def _stderr_is_journal() -> bool:
+def stderr_is_journal() -> bool:
+    """Whether the service manager says so."""
     wanted = os.environ.get("JOURNAL_STREAM", "")
     try:
         here = os.fstat(2)

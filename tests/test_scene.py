@@ -90,6 +90,7 @@ def test_it_says_what_it_serves(live, home):
     assert (told["state"], told["model"], told["version"]) == ("running", MODEL, "2-ac")
     assert told["random"] is True
     assert told["device"] == "cpu"
+    assert 0 < told["accuracy"]["worst"] <= told["accuracy"]["pooled"] <= 1.0001
     assert len(told["digest"]) == 64
     assert f"Scene: {MODEL}, V-JEPA 2-ac, on cpu" in jepactl(home, "status").stdout
 
@@ -113,7 +114,7 @@ def test_what_follows_actions(live, home):
         "actions": Variant("ad", actions),
     }
     answer, (tokens, states) = asked(
-        home, "PredictAction", "ssa{sv}ta{sv}", "scene", "", given, 0, {}, fds=[file()]
+        home, "PredictAction", "ssa{sv}ta{sv}", "scene", "", given, 0, {}, fds=[file(CLIP[:1])]
     )
     assert answer["model"] == told["digest"]
     assert tokens.shape[0] == states.shape[0] == 2

@@ -24,6 +24,7 @@ from jepad.records import Floats, Floats32
 
 MAGIC = b"\x93NUMPY"
 MAX_NPY_HEADER = 1024
+MOST_EMBEDDED = 1e6  # a token of a network that is well is within some hundreds
 FLOATS = ("<f4", "<f8", ">f4", ">f8", "<f2")
 PIXELS = ("|u1",)
 #: Kernel file systems on which reading can't hang at the will of whoever serves them (FUSE, NFS).
@@ -109,8 +110,10 @@ def tokens(content: bytes | bytearray) -> Floats32:
         raise SettingError("an embedding is [K, D], a row a token")
     flat = _flat(content, dtype, start, math.prod(shape))
     found = flat.reshape(shape, order="F" if fortran else "C").astype(np.float32)
-    if not np.isfinite(found).all():
-        raise SettingError("the embedding holds values that are not finite")
+    if not (np.abs(found) <= MOST_EMBEDDED).all():
+        raise SettingError(
+            f"the embedding holds values that are no numbers up to {MOST_EMBEDDED:g}"
+        )
     return found
 
 

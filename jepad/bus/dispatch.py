@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 STANDARD = "org.freedesktop.DBus.Error."
 INTERNAL = "org.jepad1.Error.Internal"
 MAX_TEXT = 1024
-MAX_TASKS = 16  # calls that wait, for the engine say
-MAX_TASKS_OF_ONE = 4
+#: Cost of the calls that wait, for an engine say: of one user, and of all together.
+MAX_WAITING_OF_ONE, MAX_WAITING = 160.0, 640.0
 
 
 class Rejection(Exception):
@@ -44,6 +44,7 @@ class Call:
     uid: int
     path: str
     fds: tuple[int, ...]
+    cost: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +125,17 @@ class Dispatcher:
         self._connection = connection
         self._tree = tree
         self._limits = limits
-        self._tasks: dict[asyncio.Task[None], int] = {}  # by whose call
+        self._tasks: dict[asyncio.Task[None], Call] = {}
 
     def run(self, message: Message, uid: int) -> None:
         """Run a call; its answer is sent now, or later for a method that waits."""
         try:
             adapter, member = self._find(message)
-            self._limits.spend(uid, adapter.costs.get(member, 1.0))
+            cost = adapter.costs.get(member, 1.0)
+            self._limits.spend(uid, cost)
             _check(message, adapter, member)
             fds = tuple(message.unix_fds)
-            call = Call(message.sender or "", uid, message.path or "", fds)
+            call = Call(message.sender or "", uid, message.path or "", fds, cost)
             adapter.admit(call)
             result = adapter.methods[member](call, *message.body)
             gives = adapter.interface.methods[member].gives
@@ -190,8 +192,10 @@ class Dispatcher:
         return found[0], member
 
     def _later(self, message: Message, call: Call, gives: str, result: Awaitable[Answer]) -> None:
-        own = sum(uid == call.uid for uid in self._tasks.values())
-        if own >= MAX_TASKS_OF_ONE or len(self._tasks) >= MAX_TASKS:
+        waiting = self._tasks.values()
+        own = sum(other.cost for other in waiting if other.uid == call.uid) + call.cost
+        whole = sum(other.cost for other in waiting) + call.cost
+        if own > MAX_WAITING_OF_ONE or whole > MAX_WAITING:
             if inspect.iscoroutine(result):
                 result.close()
             raise RateLimited("too many calls wait for their answer. retry-after: 1.00 s")
@@ -208,7 +212,7 @@ class Dispatcher:
                 close_fds(message.unix_fds)
 
         task = asyncio.ensure_future(finish())
-        self._tasks[task] = call.uid
+        self._tasks[task] = call
         task.add_done_callback(self._tasks.pop)
 
     def _reply(self, message: Message, gives: str, answer: Answer) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
@@ -40,12 +41,13 @@ MAX_HELD_OF_ONE, MAX_HELD = 2 * MAX_FILE_BYTES, 3 * MAX_FILE_BYTES
 READ_S = 5.0
 LEAST_S, MOST_S = 0.01, 60.0
 MOST_FPS = 1000.0
+MOST = 1e9  # of any number of a state or an action
 EMBED = {"pool", "deadline_usec", "count"}
 PREDICT = EMBED | {"fps"}
 ACT = {"frames", "state", "actions"}
 SEARCH = {"samples", "elites", "iterations", "horizon", "momentum", "seed", "landscape"}
 PLAN = SEARCH | {"start", "state", "bounds", "deadline_usec"}
-TYPES = {"grid": "at", "horizon_usec": "t"}
+TYPES = {"grid": "at", "horizon_usec": "t", "classes": "at", "probabilities": "ad"}
 
 
 class ScenePart:
@@ -56,10 +58,11 @@ class ScenePart:
         self._held: Counter[int] = Counter()  # bytes by uid
 
     async def embed(self, call: Call, frames: Variant, options: Variants) -> Answer:
-        """Tokens of a clip, or their mean, as a sealed file."""
-        given = _options(options, EMBED)
+        """Tokens of a clip, or their mean, as a sealed file; its classes beside it."""
+        given = _options(options, EMBED | {"classes"})
+        manner = _manner(given)
         async with self._clip(call, frames, given) as clip:
-            found = await self._scenes.embed(clip, _manner(given))
+            found = await self._scenes.embed(clip, manner)
         return await _answer("embedding", found)
 
     async def predict(
@@ -67,19 +70,21 @@ class ScenePart:
     ) -> Answer:
         """Tokens of what follows a clip."""
         given = _options(options, PREDICT)
+        manner = _manner(given)
         validation.horizon_us(horizon_usec)
         async with self._clip(call, frames, given) as clip:
-            found, taken = await self._scenes.predict(clip, horizon_usec, _manner(given))
+            found, taken = await self._scenes.predict(clip, horizon_usec, manner)
         return await _answer("prediction", found, horizon_usec=taken)
 
     async def act(self, call: Call, parameters: Variants, options: Variants) -> Answer:
         """Tokens of what follows each of some actions."""
         asked, given = _options(parameters, ACT), _options(options, EMBED)
+        manner = _manner(given)
         if "frames" not in asked:
             raise SettingError("frames: pass a descriptor, or a stream and a position in it")
         state, actions = (_numbers(asked.get(name), name) for name in ("state", "actions"))
         async with self._clip(call, asked["frames"], given) as clip:
-            found = await self._scenes.act(clip, state, actions, _manner(given))
+            found = await self._scenes.act(clip, state, actions, manner)
         return await _answer("prediction", found)
 
     async def plan(self, call: Call, goal: Variants, options: Variants) -> Answer:
@@ -91,11 +96,11 @@ class ScenePart:
             raise SettingError("start: pass the frames to start from")
         search = {name: unwrap(given[name]) for name in SEARCH & given.keys()}
         state, bounds = _numbers(given.get("state", []), "state"), unwrap(given.get("bounds", ""))
-        timeout_s = _manner(given).timeout_s
+        manner = _manner(given)
         self._scenes.room(call.uid)
         async with self._clip(call, given["start"], {}) as start, self._goal(call, wanted) as end:
             quest = Quest(start, end, state, _text(bounds, "bounds"), _searched(search))
-            work = await self._scenes.begin(quest, timeout_s)
+            work = await self._scenes.begin(quest, manner)
         try:
             async with self._jobs.staying(call.sender):
                 job = self._scenes.follow(Owner(call.uid, call.sender), work)
@@ -183,6 +188,8 @@ async def _answer(name: str, found: Tokens, horizon_usec: int | None = None) -> 
         "device": found.device,
         "cached": found.cached,
         "horizon_usec": horizon_usec,
+        "classes": list(found.classes) or None,
+        "probabilities": list(found.probabilities) or None,
     }
     variants = wrap_all(body, TYPES) | {name: Variant("h", 0)}
     if found.states is not None:
@@ -212,7 +219,11 @@ def _manner(given: Variants) -> Manner:
     fps = _number(given.get("fps", 4.0), "fps")
     if not 0 < fps <= MOST_FPS:
         raise SettingError(f"fps: use more than 0, up to {MOST_FPS:g}")
-    return Manner("mean" if pool == "mean" else "tokens", deadline, fps)
+    classes = _number(given.get("classes", 0), "classes")
+    if classes not in range(wire.MAX_CLASSES + 1):
+        raise SettingError(f"classes: use 0 to {wire.MAX_CLASSES}")
+    until = time.monotonic() + deadline
+    return Manner(until, "mean" if pool == "mean" else "tokens", fps, int(classes))
 
 
 def _number(given: object, what: str) -> float:
@@ -227,8 +238,8 @@ def _numbers(given: object, what: str) -> tuple[float, ...]:
     if not isinstance(value, list) or len(value) > wire.MAX_ACTIONS * wire.MAX_HORIZON:
         raise SettingError(f"{what}: use a list of numbers")
     numbers = tuple(_number(item, what) for item in value)
-    if not np.isfinite(numbers).all():
-        raise SettingError(f"{what}: use finite numbers")
+    if not (np.abs(numbers) <= MOST).all():
+        raise SettingError(f"{what}: use numbers up to {MOST:g}")
     return numbers
 
 

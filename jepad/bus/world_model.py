@@ -53,8 +53,8 @@ STATE_TYPES = {"source_n": "x", "surprise": "d", "anomaly_series": "as"}
 EMBED_OPTIONS = {"series", "dt_s"}
 ENGINE_TIMEOUT_S = 10.0
 COSTS = {
-    "Embed": 20.0, "PredictAction": 40.0, "EmbedFrames": 100.0, "PredictTemporal": 100.0,
-    "Plan": 100.0,
+    "Embed": 20.0, "PredictAction": 40.0, "EmbedFrames": 4.0, "PredictTemporal": 8.0,
+    "Plan": 40.0,
 }  # fmt: skip
 SCENE = "scene"  # the domain that is about pictures
 MAX_CACHED = 256

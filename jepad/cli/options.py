@@ -130,6 +130,8 @@ def _model(verb: Parser) -> None:
     verb.add_argument("--licence", metavar="TEXT", help="import: of the weights, to be recorded")
     verb.add_argument("--key", metavar="KEY", help="import: which encoder of a pickle")
     verb.add_argument("--sha256", metavar="HEX", help="import: refuse a file of another digest")
+    verb.add_argument("--probe-of", metavar="NAME", help="import: a probe of an installed model")
+    verb.add_argument("--heads", type=count, metavar="N", help="import: of the probe (16)")
     verb.add_argument("--force", action="store_true", help="import: replace one of that name")
     verb.add_argument("--ungated", action="store_true",
                       help="import: though a precision misses its accuracy gate")  # fmt: skip
@@ -142,6 +144,8 @@ def _embed(verb: Parser) -> None:
                       help="between two frames (250ms)")  # fmt: skip
     verb.add_argument("--window", type=count, metavar="N", help="frames in one; else the model's")
     verb.add_argument("--tokens", action="store_true", help="keep all tokens, not their mean")
+    verb.add_argument("--classes", action="store_true", help="the five most probable classes")
+    verb.add_argument("--labels", metavar="FILE", help="what they are called, a line a class")
     verb.add_argument("--out", metavar="FILE", help="write the embeddings to FILE, a .npy")
 
 

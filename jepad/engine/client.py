@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from jepad.engine import wire
-from jepad.errors import SettingError
+from jepad.errors import EngineError, SettingError
 from jepad.heads.prepare import CONTEXT
 from jepad.records import Floats, Floats32
 from jepad.worker.link import Link
@@ -76,8 +76,12 @@ class EngineClient:
             timeout,
         )
 
+    def fail(self, error: EngineError, everything: bool = False) -> None:
+        """It is gone, and with it what it was asked; `everything`: what waits for the next, too."""
+        self._link.fail(error, everything)
+
     async def close(self) -> None:
-        """Stop reading; calls still waiting fail by their own deadline."""
+        """Stop reading; calls still waiting fail."""
         await self._link.close()
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from jepad.engine.client import EngineClient
 from jepad.engine.follow import Follower
+from jepad.errors import EngineError
 from jepad.paths import Places
 from jepad.worker.keeper import Keeper
 
@@ -37,6 +38,9 @@ class Supervisor(Keeper):
 
     def _born(self) -> None:
         self._progress = Progress(time.monotonic())
+
+    def _died(self, error: EngineError, lasting: bool) -> None:
+        self.client.fail(error, lasting)
 
     async def _ask(self, timeout: float) -> str:
         pong = await self.client.ping(timeout)

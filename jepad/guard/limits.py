@@ -45,6 +45,7 @@ class Limits:
         if left < 0:
             wait_s = -left / budget.rate
             raise RateLimited(
-                f"too many calls from uid {uid}: {budget.rate:g} a second are served."
+                f"too many calls from uid {uid}: {budget.rate / cost:g} a second of this kind"
+                " are served."
                 f" retry-after: {max(wait_s, 0.01):.2f} s"
             )

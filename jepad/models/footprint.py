@@ -14,6 +14,7 @@ from jepad.jepa.video.shape import (
     EncoderShape,
     PredictorShape,
     Preset,
+    ProbeShape,
 )
 from jepad.models.library import graph_name
 
@@ -36,6 +37,8 @@ def graphs(shapes: Mapping[str, AnyShape], precision: str) -> dict[str, int]:
             out[graph_name(part, "fp32")] = _FLOAT * _predictor(shape)
         elif isinstance(shape, ActionShape):
             out[graph_name(part, "fp32")] = _FLOAT * _action(shape)
+        else:
+            out[graph_name(part, "fp32")] = _FLOAT * _probe(shape)
     return out
 
 
@@ -66,6 +69,7 @@ def _encoder(shape: EncoderShape, shapes: Mapping[str, AnyShape], int8: bool) ->
     norms = 1 + (len(shape.levels) if levels else 0)
     total = _FLOAT * (
         _linear(shape.inputs, shape.width)
+        + (_linear(shape.image_inputs, shape.width) if shape.image else 0)
         + shape.depth * _block(shape.block)
         + norms * 2 * shape.width
     )
@@ -104,4 +108,15 @@ def _action(shape: ActionShape) -> int:
         + shape.depth * _block(shape.block)
         + 2 * shape.width
         + _linear(shape.width, shape.source)
+    )
+
+
+def _probe(shape: ProbeShape) -> int:
+    """Its last block has no output projection, a query of its own, and asks with it."""
+    width = shape.width
+    return (
+        shape.depth * _block(shape.block)
+        - _linear(width, width)
+        + width
+        + _linear(width, shape.classes)
     )

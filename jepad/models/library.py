@@ -27,7 +27,7 @@ TOY = "toy"  # ships with jepad; found under this name where nobody installed an
 NOT_STATED = "not stated"
 FORMAT = 1
 #: Parts a model may have, in the order they run; each is a graph and a shape.
-PARTS = ("encoder", "predictor", "action")
+PARTS = ("encoder", "predictor", "action", "probe")
 Progress = Callable[[str, int, int], None]  # what is done now, bytes done, bytes in all
 
 
@@ -91,6 +91,8 @@ class Installed:
             return os.path.join(self.directory, name)
         if part not in self.manifest.shapes:
             raise NotFound(f"model {self.manifest.name} has no {part}")
+        if part != "encoder":
+            raise NotFound(f"model {self.manifest.name} has no {part}.fp32.onnx: import again")
         have = ", ".join(self.manifest.precisions) or "none"
         raise NotFound(
             f"model {self.manifest.name} has no {part} in {precision} (it has: {have}); "
@@ -212,13 +214,7 @@ def installing(root: str, name: str, replace: bool = False) -> Iterator[str]:
     It must hold a manifest by then. An error in the block, or a kill, leaves the library as it
     was; what a kill leaves in hidden directories the next installation clears.
     """
-    target = os.path.join(root, checked_name(name))
-    try:
-        os.makedirs(root, mode=0o755, exist_ok=True)
-    except OSError as e:
-        raise ModelError(f"{root}: can't keep models here ({e.strerror})") from e
-    if os.path.exists(target) and not replace:
-        raise SettingError(f"model {name!r} is installed already; add --force or take another name")
+    target = place(root, name, replace)
     _clear(root)
     scratch = tempfile.mkdtemp(prefix=f".new-{os.getpid()}-", dir=root)
     try:
@@ -230,6 +226,28 @@ def installing(root: str, name: str, replace: bool = False) -> Iterator[str]:
         _sync_directory(root)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def place(root: str, name: str, replace: bool = False) -> str:
+    """The directory that a new model will have; its library is made where there is none.
+
+    SettingError: there is a model, or with `replace` something that is none. ModelError: nothing
+    can be written there.
+    """
+    target = os.path.join(root, checked_name(name))
+    try:
+        os.makedirs(root, mode=0o755, exist_ok=True)
+    except OSError as e:
+        raise ModelError(f"{root}: can't keep models here ({e.strerror})") from e
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise ModelError(f"{root}: can't keep models here (not writable)")
+    if os.path.lexists(target):
+        if not replace:
+            raise SettingError(
+                f"model {name!r} is installed already; add --force or take another name"
+            )
+        _check_replaceable(target)
+    return target
 
 
 def remove(root: str, name: str) -> None:
@@ -282,9 +300,18 @@ def _size(path: str) -> int:
         raise ModelError(f"{path}: can't be read ({e.strerror})") from e
 
 
+def _check_replaceable(target: str) -> None:
+    """What is replaced is deleted: nothing but a model may be."""
+    if not os.path.isfile(os.path.join(target, MANIFEST)):
+        raise SettingError(
+            f"{target}: no model (it has no {MANIFEST}), so it is kept; take another name"
+        )
+
+
 def _settle(scratch: str, target: str, replace: bool) -> None:
-    """`scratch` becomes `target`; one that was there goes away after, not before."""
-    if replace and os.path.isdir(target):
+    """`scratch` becomes `target`; a model that was there goes away after, not before."""
+    if replace and os.path.lexists(target):
+        _check_replaceable(target)
         old = tempfile.mkdtemp(prefix=f".old-{os.getpid()}-", dir=os.path.dirname(target))
         os.replace(target, os.path.join(old, "model"))
         os.replace(scratch, target)

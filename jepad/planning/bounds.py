@@ -6,9 +6,10 @@ is searched for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isfinite
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from math import hypot, isfinite
+from typing import Any, Literal
 
 import msgspec
 
@@ -67,15 +68,23 @@ class Axis:
 
     def mean(self, step: int) -> float:
         """To begin with, in a step of the plan."""
-        if self.start is not None:
-            return self.start
+        return self.least(step) if self.start is None else self.start
+
+    def least(self, step: int) -> float:
+        """What is nearest to zero of all that it may be in a step of the plan."""
         held = self.held(step)
         return min(max(0.0, self.low), self.high) if held is None else held
+
+    def reach(self, step: int) -> float:
+        """How near to zero a plan can be sure to keep it; where it is fixed, on the way from
+        `start` too."""
+        begun = 0.0 if self.start is None or self.held(step) is None else abs(self.start)
+        return max(abs(self.least(step)), begun)
 
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """Some axes together: the length of that vector is at most this in any step."""
+    """Some axes together, fixed ones too: the length of that vector is at most this in any step."""
 
     axes: tuple[str, ...]
     most: float
@@ -106,7 +115,8 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of the actions of one body. SettingError: names twice, a norm of axes that aren't there."""
+    """Of the actions of one body. SettingError: names twice, a norm of axes that aren't there, or
+    one that what is fixed, or can't be zero, exceeds already."""
 
     name: str
     axes: tuple[Axis, ...]
@@ -124,6 +134,17 @@ class Bounds:
                 raise SettingError(f"bounds {self.name}: a norm of {', '.join(unknown)}")
             if not (isfinite(norm.most) and norm.most > 0 and norm.axes):
                 raise SettingError(f"bounds {self.name}: a norm is over axes and above zero")
+            self._check_norm(norm)
+
+    def _check_norm(self, norm: Norm) -> None:
+        axes = [axis for axis in self.axes if axis.name in norm.axes]
+        for step in sorted({0, *(axis.fixed_from for axis in axes)}):
+            length = hypot(*(axis.reach(step) for axis in axes))
+            if length > norm.most * (1 + 1e-6):
+                raise SettingError(
+                    f"bounds {self.name}: the norm of {', '.join(norm.axes)} is at most "
+                    f"{norm.most:g}, and what is fixed or can't be 0 makes it {length:g}"
+                )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -169,6 +190,29 @@ def read(text: str) -> Bounds:
             raise NotFound(f"no bounds {text!r}; there are {', '.join(KNOWN)}, or give JSON")
         return KNOWN[text]
     try:
-        return msgspec.json.decode(text, type=Bounds)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        plain = msgspec.json.decode(text)
+        for record, value in _parts(plain):
+            _known(record, value)
+        return msgspec.convert(plain, Bounds)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeEncodeError) as error:
         raise SettingError(f"bounds: {error}") from error
+
+
+def _parts(plain: dict[str, Any]) -> Iterator[tuple[type, object]]:
+    """Every object of the JSON, with the record that it becomes."""
+    yield Bounds, plain
+    yield States, plain.get("states")
+    for name, record in (("axes", Axis), ("norms", Norm)):
+        items = plain.get(name)
+        for item in items if isinstance(items, list) else []:
+            yield record, item
+
+
+def _known(record: type, value: object) -> None:
+    """SettingError: a field that the record hasn't; a limit that is misspelt must not vanish."""
+    known = [field.name for field in fields(record)]
+    if isinstance(value, dict) and (strange := sorted(set(value) - set(known))):
+        raise SettingError(
+            f"bounds: {record.__name__.lower()} {value.get('name', '')} has no "
+            f"{', '.join(strange)}; there are {', '.join(known)}".replace("  ", " ")
+        )

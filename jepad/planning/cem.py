@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import inf, isfinite, isnan
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from jepad.errors import JepadError, ModelError, NotFound, SettingError
 from jepad.planning.bounds import Bounds
-from jepad.planning.energy import Energy
+from jepad.planning.energy import Energy, Forbidden
 
 Array = Any
 _MOST_SAMPLES, _MOST_ITERATIONS, _MOST_HORIZON = 65_536, 1_000, 64
+_TINY = 1e-30  # in place of zero, to divide by
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ class Round(NamedTuple):
 class Plan:
     """What was found; the first row of `action` is what to do now."""
 
-    action: npt.NDArray[np.float32]  # [H, A], the mean with its dead zones
+    #: [H, A], the mean within the limits, with its dead zones; the best sample as it would be
+    #: done, where that mean leads to a state that is forbidden.
+    action: npt.NDArray[np.float32]
     mean: npt.NDArray[np.float32]  # [H, A]
     spread: npt.NDArray[np.float32]  # [H, A]
     energies: list[float]  # the lowest of each iteration
@@ -110,36 +113,61 @@ class Limits:
     """Bounds as arrays: what is done to numbers drawn before they are actions."""
 
     def __init__(self, bounds: Bounds, horizon: int, drawing: Drawing) -> None:
-        steps, axes = range(horizon), bounds.axes
-        self._low = drawing.array([axis.low for axis in axes])
-        self._high = drawing.array([axis.high for axis in axes])
+        steps, axes, array = range(horizon), bounds.axes, drawing.array
+        self._low = array([axis.low for axis in axes])
+        self._high = array([axis.high for axis in axes])
+        self._dead = array([axis.dead_zone for axis in axes])
+        self._least = array([[axis.least(step) for axis in axes] for step in steps])
         held = [[axis.held(step) for axis in axes] for step in steps]
-        self._free = drawing.array([[float(x is None) for x in row] for row in held])
-        self._held = drawing.array([[x or 0.0 for x in row] for row in held])
+        self._free = array([[float(x is None) for x in row] for row in held])
+        self._held = array([[x or 0.0 for x in row] for row in held])
         self._norms = [
-            (drawing.array([float(axis.name in norm.axes) for axis in axes]), norm.most)
+            (array([float(axis.name in norm.axes) for axis in axes]), norm.most)
             for norm in bounds.norms
         ]
 
     def __call__(self, actions: Array) -> Array:
         """actions [S, H, A], each within low and high, together within their norms, and fixed
         where fixed."""
-        actions = actions.clip(self._low, self._high)
+        return self._shrunk(actions.clip(self._low, self._high) * self._free + self._held)
+
+    def end(self, mean: Array) -> Array:
+        """The same of a mean, which may still be on its way to what is fixed."""
+        within = mean.clip(self._low, self._high)
+        return self._shrunk(within * self._free + mean * (1 - self._free))
+
+    def done(self, actions: Array) -> Array:
+        """Actions as a body does them: its dead zones are zero."""
+        return actions * (abs(actions) >= self._dead)
+
+    def _shrunk(self, actions: Array) -> Array:
+        """What is free drawn towards its least until the norms hold; the fixed part stays."""
+        least = self._least * self._free + actions * (1 - self._free)
         for of, most in self._norms:
-            length = ((actions * of) ** 2).sum(-1)[..., None] ** 0.5
-            shrunk = most / length.clip(most, None)
-            actions = actions * (of * shrunk + (1 - of))
-        return actions * self._free + self._held
+            base, way = least * (of / most), (actions - least) * (of / most)
+            room = (1 - (base**2).sum(-1)[..., None]).clip(0.0, None)
+            along, square = (base * way).sum(-1)[..., None], (way**2).sum(-1)[..., None]
+            # The root of |base + share * way| = 1, or all of it where that is beyond.
+            beyond = (along + (along**2 + square * room) ** 0.5).clip(_TINY, None)
+            share = (room / beyond).clip(None, 1.0)
+            actions = actions * (of * share + (1 - of)) + least * (of * (1 - share))
+        return actions
 
 
 class Planner:
     """A search, one iteration at a time: `ask` for actions, `tell` their energies, until `done`.
 
-    A plan can be read off after any iteration. Pure arithmetic: it may be dropped at any time.
+    `forbidden` (`energy.prohibition`) is asked about actions as they would be done: of samples, and
+    of what comes out. A plan can be read off after any iteration. Pure arithmetic: it may be
+    dropped at any time.
     """
 
     def __init__(
-        self, bounds: Bounds, settings: Settings = Settings(), drawing: Drawing | None = None
+        self,
+        bounds: Bounds,
+        settings: Settings = Settings(),
+        drawing: Drawing | None = None,
+        forbidden: Forbidden | None = None,
     ) -> None:
         self.bounds, self.settings = bounds, settings
         self._drawing = drawing or Draws(settings.seed)
@@ -151,8 +179,9 @@ class Planner:
         shares = [axis.momentum or usual for axis in axes]
         self._keep_mean = array([mean for mean, _ in shares])
         self._keep_spread = array([spread for _, spread in shares])
-        self._dead = array([axis.dead_zone for axis in axes])
+        self._forbidden = forbidden
         self._asked: Array = None
+        self._lowest: tuple[float, Array] = (inf, None)  # the best sample of all, [H, A]
         self._rounds: list[Round] = []
 
     @property
@@ -190,6 +219,8 @@ class Planner:
         ]
         elites = self._best(values)
         best = self._asked[elites]
+        if values[elites[0]] < self._lowest[0]:
+            self._lowest = (values[elites[0]], best[0])
         mean = best.mean(0)
         spread = (((best - mean) ** 2).sum(0) / (len(elites) - 1)) ** 0.5
         self._mean = mean * (1 - self._keep_mean) + self._mean * self._keep_mean
@@ -203,9 +234,9 @@ class Planner:
         return self.energies[-1]
 
     def plan(self) -> Plan:
-        """The best guess so far."""
+        """The best guess so far. NotFound: whatever was found, the states forbid it."""
         return Plan(
-            action=_plain(self._mean * (abs(self._mean) >= self._dead)),
+            action=_plain(self._end()),
             mean=_plain(self._mean),
             spread=_plain(self._spread),
             energies=self.energies,
@@ -214,12 +245,24 @@ class Planner:
             finished=self.done,
         )
 
+    def _end(self) -> Array:
+        """The mean as it would be done, or the best sample, which was asked about already."""
+        done = self._limits.done(self._limits.end(self._mean))
+        if self._forbidden is None or not bool(self._forbidden(done[None])[0]):
+            return done
+        if self._lowest[1] is None:
+            raise NotFound("no plan yet that keeps to the limits of the states: search on")
+        return self._limits.done(self._lowest[1])
+
     def _best(self, energies: list[float]) -> list[int]:
         """Indices of the elites, best first; of equals the earlier."""
         if len(energies) != self.settings.samples:
             raise JepadError(f"{len(energies)} energies of {self.settings.samples} samples")
         if any(isnan(energy) for energy in energies):
             raise ModelError("an energy that is not a number: the model is broken or its input is")
+        if self._forbidden is not None:
+            refused = self._forbidden(self._limits.done(self._asked)).tolist()
+            energies = [inf if no else x for no, x in zip(refused, energies, strict=True)]
         order = sorted(range(len(energies)), key=energies.__getitem__)
         elites = [i for i in order[: self.settings.elites] if isfinite(energies[i])]
         if len(elites) < 2:

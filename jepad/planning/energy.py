@@ -21,6 +21,8 @@ Array = Any
 Energy = Callable[[Array], Array]
 #: (state [B, S], action [B, A]) -> state [B, S]
 Move = Callable[[Array, Array], Array]
+#: actions [S, H, A] -> [S], true where they must not be taken.
+Forbidden = Callable[[Array], Array]
 
 
 def l1(found: Array, goal: Array) -> Array:
@@ -44,14 +46,22 @@ def forbidden(bounds: Bounds, start: Array, actions: Array, move: Move) -> Array
     return out
 
 
+def prohibition(bounds: Bounds, start: Array, move: Move) -> Forbidden | None:
+    """`forbidden` from a start on, for a Planner; None where nothing is."""
+    if bounds.states.low is None or bounds.states.walls:
+        return None
+    return lambda actions: forbidden(bounds, start, actions, move)
+
+
 def guarded(energy: Energy, bounds: Bounds, start: Array, move: Move) -> Energy:
     """The energy, infinite for actions whose states leave what the bounds allow."""
-    if bounds.states.low is None or bounds.states.walls:
+    refused = prohibition(bounds, start, move)
+    if refused is None:
         return energy
 
     def checked(actions: Array) -> Array:
         out = energy(actions)
-        out[forbidden(bounds, start, actions, move)] = float("inf")
+        out[refused(actions)] = float("inf")
         return out
 
     return checked

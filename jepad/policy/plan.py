@@ -239,6 +239,10 @@ class Search:
         does = idle - best.energy > WORTH * idle
         step = best.candidate.step()
         body = {k: v for k, v in best.told.items() if k not in ("steps", "actions", "unit")}
+        if not does:
+            without = body["without"]
+            assert isinstance(without, list)
+            body |= {"with": without, "difference": [(0.0, 0.0, 0.0)] * len(without)}
         return body | {
             "action": step.kind if does else "",
             "unit": step.unit if does else "",

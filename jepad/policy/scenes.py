@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from jepad.errors import EngineError, JepadError, NotFound, NotReady, SettingError, named
+from jepad.errors import EngineError, JepadError, Late, NotFound, NotReady, SettingError, named
 from jepad.policy.jobs import Job, Jobs, Owner, Report
 from jepad.records import Floats32
 from jepad.scene import wire
@@ -26,7 +26,8 @@ from jepad.view import quantity
 
 #: A small plan is done in a blink, a large one takes minutes.
 FIRST_POLL_S, POLL_S = 0.02, 0.2
-LOOK_S = 5.0  # between two looks at what is served
+#: Between two looks at what is served, and while nothing is known of it.
+LOOK_S, EAGER_S = 5.0, 1.0
 #: The engine may be busy with others' batches; a plan is lost only if it is silent for so long.
 SILENT = 25  # polls
 US = 1e6
@@ -36,9 +37,17 @@ US = 1e6
 class Manner:
     """How an answer is wished for."""
 
+    until: float  # CLOCK_MONOTONIC seconds: of the whole call, whatever it waits for
     pool: Literal["tokens", "mean"] = "tokens"
-    timeout_s: float = 10.0
     fps: float = 4.0  # of the frames, as V-JEPA 2 was trained
+    classes: int = 0  # so many of the most probable ones beside an embedding
+
+    def left(self) -> float:
+        """Seconds. Late when there are none."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise Late("no answer within the deadline")
+        return left
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,8 @@ class Scenes:
     def look(self) -> None:
         """Ask the engine what it serves, now and then; returns at once."""
         now = time.monotonic()
-        if now - self._looked >= LOOK_S and (self._looking is None or self._looking.done()):
+        pause_s = LOOK_S if self._seen else EAGER_S
+        if now - self._looked >= pause_s and (self._looking is None or self._looking.done()):
             self._looked = now
             self._looking = asyncio.ensure_future(self._look())
 
@@ -74,13 +84,15 @@ class Scenes:
         body: dict[str, object] = {"state": served.state(), "reason": served.reason()}
         if self._seen is None:
             return body | {"model": served.model}
-        told = msgspec.structs.asdict(self._seen)
-        return body | {key: value for key, value in told.items() if key not in ("id", *body)}
+        told = msgspec.to_builtins(self._seen)
+        return body | {
+            key: value for key, value in told.items() if key not in ("type", "id", *body)
+        }
 
     def line(self) -> str:
         """The same in words."""
         seen, state = self._seen, self._served.state()
-        if seen is None:
+        if seen is None or state in ("failed", "restarting"):
             why = self._served.reason()
             return f"{self._served.model}: {state}" + (f": {why}" if why else "")
         size = quantity(seen.resident_bytes, "B")
@@ -93,22 +105,24 @@ class Scenes:
             self._seen = None
 
     async def embed(self, frames: Frames, manner: Manner) -> Answer:
-        """Tokens [K, D] of a clip, or their mean [D]."""
+        """Tokens [K, D] of a clip, or their mean [D]; and its classes, if wished."""
         self._check(frames)
-        return await self._client.embed(frames, pool=manner.pool, timeout=manner.timeout_s)
+        return await self._client.embed(
+            frames, pool=manner.pool, timeout=manner.left(), classes=manner.classes
+        )
 
     async def predict(self, frames: Frames, horizon_us: int, manner: Manner) -> tuple[Answer, int]:
         """Tokens of what follows a clip, up to the first step that is not nearer than the horizon;
         and the time up to there."""
         self._check(frames)
-        model = await self._client.describe(timeout=manner.timeout_s)
+        model = await self._client.describe(timeout=manner.left())
         step_us = model.tubelet / manner.fps * US
         ahead = max(1, math.ceil(horizon_us / step_us - 1e-9))
         if ahead > wire.MAX_AHEAD:
             most = int(wire.MAX_AHEAD * step_us)
             raise SettingError(f"horizon of {horizon_us} us: at {manner.fps:g} fps up to {most}")
         answer = await self._client.predict_temporal(
-            frames, ahead, pool=manner.pool, timeout=manner.timeout_s
+            frames, ahead, pool=manner.pool, timeout=manner.left()
         )
         return answer, round(ahead * step_us)
 
@@ -119,7 +133,7 @@ class Scenes:
 
         A model without actions is NotReady."""
         self._check(frames)
-        model = await self._client.describe(timeout=manner.timeout_s)
+        model = await self._client.describe(timeout=manner.left())
         if not model.actions:
             raise NotReady(f"{model.model} was never shown an action. See: jepactl model list")
         rows = np.asarray(actions, np.float32)
@@ -128,18 +142,18 @@ class Scenes:
                 f"actions: {rows.size} numbers; an action of {model.model} has {model.actions}"
             )
         table: Floats32 = rows.reshape(-1, model.actions)
-        return await self._client.predict_action(frames, state, table, timeout=manner.timeout_s)
+        return await self._client.predict_action(frames, state, table, timeout=manner.left())
 
     def room(self, uid: int) -> None:
         """RateLimited when one more plan of this user would be too many."""
         self._jobs.room(uid)
 
-    async def begin(self, quest: Quest, timeout_s: float) -> str:
+    async def begin(self, quest: Quest, manner: Manner) -> str:
         """Have the engine look for a plan; the name of its work there, for `follow`."""
         self._check(quest.frames)
         if isinstance(quest.goal, wire.Streamed):
             self._check(quest.goal)
-        return await self._client.plan_start(quest, timeout=timeout_s)
+        return await self._client.plan_start(quest, timeout=manner.left())
 
     def follow(self, owner: Owner, work: str) -> Job:
         """Make the engine's work a job of its owner."""
@@ -167,9 +181,11 @@ class Scenes:
         while True:
             try:
                 state = await self._client.plan_status(work)
+            except NotFound as error:  # asked so often, it would be known to whoever began it
+                raise EngineError("the engine was restarted; plan again") from error
             except EngineError:
                 silent += 1
-                if silent >= SILENT:
+                if silent >= SILENT or self._served.state() == "failed":
                     raise
             else:
                 silent = 0

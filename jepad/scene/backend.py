@@ -7,6 +7,7 @@ Position tables are `jepad.vision.grid.tables(rope, positions, halves=True)`: [R
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -54,6 +55,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def gate(self) -> Mapping[str, Any]:
+        """How near this precision is to fp32, as in a manifest's `gate`; empty: never measured."""
+        ...
+
+    @property
     def xp(self) -> Any:
         """The array module that planning computes with: numpy or torch."""
         ...
@@ -63,11 +69,16 @@ class Backend(Protocol):
         ...
 
     def encode(self, patches: Floats, tables: Tables, levels: bool = False) -> Encoded:
-        """patches [B, K, P], normalised, as `jepad.vision.patches.unfold` gives them."""
+        """patches [B, K, P], normalised, as `jepad.vision.patches.unfold` gives them: of tubelets,
+        or (2.1) of single images."""
         ...
 
     def predict(self, context: Floats, tables: Tables, mask_index: int) -> Floats:
         """context [B, C, D or L * D], tables of C + T tokens, context first -> [B, T, output]."""
+        ...
+
+    def classify(self, tokens: Floats) -> Floats:
+        """tokens [B, K, D] of clips -> how much speaks for each class, [B, classes] logits."""
         ...
 
     def act(self, now: Moment, action: Array, keep: bool) -> tuple[Array, Past]:

@@ -24,12 +24,14 @@ class Budget:
     """What the engine may hold; 0 = whatever the device has."""
 
     limit: int = 0
+    held: int = 0  # of it already: weights, and the runtime
 
     def check(self, need: int, have: int, what: str) -> None:
         """TooLarge unless `need` bytes fit into `have` and the limit."""
-        if self.limit and need > self.limit:
+        if self.limit and self.held + need > self.limit:
+            whole = self.held + need
             raise TooLarge(
-                f"{what} needs {megabytes(need)}, the limit is {megabytes(self.limit)}: "
+                f"{what} needs {megabytes(whole)}, the limit is {megabytes(self.limit)}: "
                 "raise the memory limit, or take a smaller model or int8 weights"
             )
         if need > have:
@@ -37,6 +39,10 @@ class Budget:
                 f"{what} needs {megabytes(need)}, {megabytes(have)} are free: "
                 "free some, or take a smaller model or int8 weights"
             )
+
+    def room(self, have: int) -> int:
+        """Bytes that work may take of the `have` that are free."""
+        return min(have, self.limit - self.held) if self.limit else have
 
 
 def resident(model: Installed, precision: str) -> int:
@@ -54,6 +60,11 @@ def needed(installed: Installed, precision: str) -> int:
     model = Model(installed.manifest)
     grid = model.frame if model.acting else model.encoder.grid
     return resident(installed, precision) + work(model, grid.tokens) + OVERHEAD
+
+
+def beside(installed: Installed, precision: str, limit: int) -> Budget:
+    """For work, once the model is loaded."""
+    return Budget(limit, resident(installed, precision) + OVERHEAD)
 
 
 def work(model: Model, tokens: int) -> int:

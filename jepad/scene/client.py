@@ -36,6 +36,8 @@ class Answer:
     device: str
     cached: bool
     states: NDArray[np.float32] | None = None  # of actions [H, S]
+    classes: tuple[int, ...] = ()  # by number, the most probable first
+    probabilities: tuple[float, ...] = ()  # of these
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,15 @@ class SceneClient:
         keep: NDArray[np.integer[Any]] | None = None,
         pool: str = "tokens",
         timeout: float = TIMEOUT_S,
+        classes: int = 0,
     ) -> Answer:
-        """Tokens [K, D] of a clip, or of those in `keep` alone; pool="mean": one [D]."""
+        """Tokens [K, D] of a clip, or of those in `keep` alone; pool="mean": one [D]. `classes`:
+        so many of the most probable ones beside them; NotFound of a model without a probe."""
         sent = _Parts()
         clip, kept = sent.clip(frames), None if keep is None else sent.add(keep.astype(np.uint32))
 
         def make(number: int, deadline: int) -> wire.Request:
-            return wire.EmbedFrames(number, deadline, clip, kept, pool)  # type: ignore[arg-type]
+            return wire.EmbedFrames(number, deadline, clip, kept, pool, classes)  # type: ignore[arg-type]
 
         return await self._tokens(make, sent, timeout)
 
@@ -139,7 +143,8 @@ class SceneClient:
         actions: NDArray[np.float32],
         timeout: float = TIMEOUT_S,
     ) -> Answer:
-        """What follows the last frame, in this state, if actions [H, A] are taken."""
+        """What follows the last frame, in this state, if actions [H, A] are taken. Of F frames the
+        state is of all [F * S], and the F - 1 actions between them come first (wire says how)."""
         sent, told = _Parts(), tuple(float(x) for x in state)
         clip, acts = sent.clip(frames), sent.add(np.asarray(actions, np.float32))
 
@@ -201,8 +206,15 @@ class SceneClient:
         self._followed.pop(stream, None)
         return said
 
+    def fail(self, error: EngineError, everything: bool = False, place: int = 0) -> None:
+        """The engine of this number is gone, and with it what it was asked; `everything`: no other
+        will come, so that what waits for one fails too."""
+        at = self._places[place]
+        at.pong = None
+        at.link.fail(error, everything)
+
     async def close(self) -> None:
-        """Stop reading; calls still waiting fail by their own deadline."""
+        """Stop reading; calls still waiting fail."""
         for place in self._places:
             await place.link.close()
 
@@ -238,7 +250,7 @@ class SceneClient:
         states = None if said.states is None else wire.unpack(said.states, parts)
         return Answer(
             wire.unpack(said.values, parts), said.grid, said.digest, said.device, said.cached,
-            states,
+            states, said.classes, said.probabilities,
         )  # fmt: skip
 
 

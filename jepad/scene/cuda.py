@@ -8,7 +8,7 @@ how it is tested; no GPU was at hand for it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
@@ -58,6 +58,11 @@ class TorchBackend:
         return str(self._device)
 
     @property
+    def gate(self) -> Mapping[str, Any]:
+        """Of rounded weights alone: bf16 is not measured."""
+        return {} if self.accuracy is None else self.accuracy.figures()
+
+    @property
     def resident_bytes(self) -> int:
         """Of weights on the device."""
         return self._networks.resident_bytes
@@ -75,9 +80,10 @@ class TorchBackend:
         """As the protocol says."""
         shape = self._networks.encoder.shape
         layers = [*shape.levels] if levels else [shape.depth - 1]
+        image = shape.image and patches.shape[2] == shape.image_inputs
 
         def work(x: Tensor, cos: Tensor, sin: Tensor) -> list[Tensor]:
-            read = self._networks.encoder.read(x, PairedTurn(cos, sin, True), layers)
+            read = self._networks.encoder.read(x, PairedTurn(cos, sin, True), layers, image)
             return [read[-1].float(), *[torch.cat(read, 2).float()] * levels]
 
         with self._named():
@@ -99,6 +105,15 @@ class TorchBackend:
             turn = self._turn(tables)
             inputs = [self._inward(context), turn.cos, turn.sin]
             return cast(Floats, self.get(self._repeats(f"predict {mask_index}", work, inputs)[0]))
+
+    def classify(self, tokens: Floats) -> Floats:
+        """As the protocol says."""
+        probe = self._networks.probe
+        if probe is None:
+            raise EngineError(f"model {self.manifest.name} has no probe")
+        with self._named():
+            logits = self._repeats("classify", lambda x: [probe(x).float()], [self._inward(tokens)])
+            return cast(Floats, self.get(logits[0]))
 
     def act(self, now: Moment, action: Array, keep: bool) -> tuple[Array, Past | None]:
         """As the protocol says. Not by replay: a planner's batch is large, and copies of its past

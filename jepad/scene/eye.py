@@ -38,18 +38,17 @@ class Eye:
         self._model = model
 
     def look(self, frames: Frames) -> Seen:
-        """uint8 [T, H, W, 3]; frames of the model's own size are taken as they are. SettingError:
-        a clip that doesn't divide into tubelets, frames too thin to be cut."""
+        """uint8 [T, H, W, 3]; frames of the model's own size are taken as they are; one frame is an
+        image to a model that knows images. SettingError: a clip that doesn't divide into tubelets,
+        frames too thin to be cut."""
         shape, acting = self._model.encoder, self._model.acting
         if not acting:
             shape.grid_of(len(frames), shape.size, shape.size)  # says what it can't take
         clip = self._sized(frames)
         if not acting:
-            image = shape.image and len(clip) == 1
-            if image:  # 2.1 has another embedding for images; graphs know the one of video
-                raise SettingError(f"one frame is no clip: give {shape.tubelet} or more")
+            tubelet = 1 if shape.image and len(clip) == 1 else shape.tubelet
             grid = shape.grid_of(len(clip), shape.size, shape.size)
-            return Seen(unfold(clip, shape.tubelet, shape.patch)[None], grid, grid.steps)
+            return Seen(unfold(clip, tubelet, shape.patch)[None], grid, grid.steps)
         each = [unfold(np.repeat(f[None], shape.tubelet, 0), shape.tubelet, shape.patch)
                 for f in clip]  # fmt: skip
         return Seen(np.stack(each), self._model.frame, len(clip))

@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepad.errors import ModelError, NotFound, SettingError
-from jepad.jepa.video.shape import ActionShape, AnyShape, EncoderShape, PredictorShape, from_json
+from jepad.jepa.video.shape import (
+    ActionShape,
+    AnyShape,
+    EncoderShape,
+    PredictorShape,
+    ProbeShape,
+    from_json,
+)
 from jepad.jepa.video.steps import places
 from jepad.models.library import PARTS, Manifest
 from jepad.planning.bounds import Bounds
@@ -40,6 +47,7 @@ class Model:
         self.encoder = encoder
         self.predictor = self._shape("predictor", PredictorShape)
         self.action = self._shape("action", ActionShape)
+        self.probe = self._shape("probe", ProbeShape)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -61,6 +69,14 @@ class Model:
         if self.predictor is None:
             raise NotFound(f"model {self.manifest.name} has no predictor of what comes next")
         return self.predictor
+
+    def naming(self) -> ProbeShape:
+        """NotFound where there is no probe."""
+        if self.probe is None:
+            raise NotFound(
+                f"model {self.manifest.name} knows no classes: import a classifier, or its probe"
+            )
+        return self.probe
 
     def deciding(self) -> ActionShape:
         """NotFound where there is no action predictor."""

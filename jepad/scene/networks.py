@@ -22,6 +22,7 @@ from jepad.jepa.target import normed
 from jepad.jepa.video.action import ActionPredictor, Given
 from jepad.jepa.video.encoder import VideoEncoder
 from jepad.jepa.video.predictor import MaskPredictor
+from jepad.jepa.video.probe import AttentiveProbe
 from jepad.jepa.video.quantised import Form, replace, resident
 from jepad.jepa.video.rollout import Moment
 from jepad.learn.video import parts
@@ -72,6 +73,7 @@ class Networks:
     action: ActionPredictor | None
     device: torch.device
     precision: str
+    probe: AttentiveProbe | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -104,7 +106,8 @@ class Networks:
             each.to("meta")
 
     def _all(self) -> list[nn.Module]:
-        return [each for each in (self.encoder, self.predictor, self.action) if each is not None]
+        all_four = (self.encoder, self.predictor, self.action, self.probe)
+        return [each for each in all_four if each is not None]
 
 
 class Weights:
@@ -131,7 +134,8 @@ class Weights:
 
         def read(key: str) -> Tensor:
             tensor: Tensor = self._file.get_tensor(f"{part}.{key}").float()
-            return paired(tensor, shape.heads) if ".attn.qkv." in key else tensor
+            turns = ".attn.qkv." in key and part != "probe"
+            return paired(tensor, shape.heads) if turns else tensor
 
         try:
             made = parts.filled(shape, read)
@@ -161,10 +165,11 @@ def networks_of(weights: Weights, device: torch.device, precision: str) -> Netwo
         replace(encoder, cast(Form, precision), lambda name: quantised(name, depth))
     predictor = weights.part(MaskPredictor, "predictor")
     action = weights.part(ActionPredictor, "action")
-    for each in (encoder, predictor, action):
+    probe = weights.part(AttentiveProbe, "probe")
+    for each in (encoder, predictor, action, probe):
         if each is not None:
             each.to(device=device, dtype=dtype)
-    return Networks(encoder, predictor, action, device, precision)
+    return Networks(encoder, predictor, action, device, precision, probe)
 
 
 @lru_cache(maxsize=32)

@@ -5,6 +5,7 @@ Owns: the three graphs and what goes in and out of them. Does not know pictures,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,12 @@ class OnnxBackend:
         """Of the model."""
         return self._installed.manifest
 
+    @property
+    def gate(self) -> Mapping[str, Any]:
+        """As the import measured it."""
+        found: Mapping[str, Any] = self.manifest.gate.get(self.precision, {})
+        return found
+
     def free_bytes(self) -> int:
         """Of this machine."""
         return cpu().free_bytes
@@ -64,6 +71,11 @@ class OnnxBackend:
         feeds = {"context": context, "cos": tables.cos, "sin": tables.sin, "mask_index": index}
         targets: Floats = self._run("predictor", feeds, ["targets"])[0]
         return targets
+
+    def classify(self, tokens: Floats) -> Floats:
+        """As the protocol says."""
+        logits: Floats = self._run("probe", {"tokens": tokens}, ["logits"])[0]
+        return logits
 
     def act(self, now: Moment, action: Array, keep: bool) -> tuple[Array, Pair | None]:
         """As the protocol says."""

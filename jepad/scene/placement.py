@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jepad.errors import NotFound, TooLarge
+from jepad.errors import SettingError, TooLarge
 
 CPU, AUTO = "cpu", "auto"
 #: Their nodes; torch would tell more, for seconds and 220 MB.
@@ -30,14 +30,14 @@ class Device:
 def choose(devices: Sequence[Device], need: Callable[[Device], int], asked: str = AUTO) -> Device:
     """The device with the most free memory that has what is needed there; the CPU when no other.
 
-    `asked` names one and leaves no choice. NotFound: it is not here; TooLarge: no device has the
-    memory; both say what there is.
+    `asked` names one and leaves no choice. SettingError: it is not here; TooLarge: no device has
+    the memory; both say what there is.
     """
     if asked != AUTO:
         named = [d for d in devices if d.name == asked]
         if not named:
             have = ", ".join(d.name for d in devices)
-            raise NotFound(f"no device {asked!r} here (there are: {have})")
+            raise SettingError(f"no device {asked!r} here (there are: {have})")
         devices = named
     ranked = sorted(devices, key=lambda d: (d.name == CPU, -d.free_bytes))
     for device in ranked:

@@ -12,6 +12,7 @@ import glob
 import os
 
 from jepad import journal
+from jepad.errors import ModelError, NotFound, SettingError
 from jepad.models import library
 from jepad.models.library import Installed
 from jepad.scene import budget, onnx
@@ -30,9 +31,13 @@ ON_DEVICE = "bf16"
 def serve(args: argparse.Namespace) -> None:
     """Until stopped; JepadError says why it could not be."""
     journal.setup("jepad-scene")
-    installed = _installed(args.model, args.state)
-    work = Work(Model(installed.manifest), args.prefix)
-    host = Host(functools.partial(_load, args, installed))
+    try:
+        installed = _installed(args.model, args.state)
+        model = Model(installed.manifest)
+        host = Host(functools.partial(_load, args, installed))
+    except NotFound as error:  # a model, or a part of one: trying again brings none
+        raise ModelError(str(error)) from error
+    work = Work(model, args.prefix, budget.beside(installed, host.precision, args.memory_max))
     try:
         Server(Options(args.runtime, args.name), installed, work, host).run()
     finally:
@@ -47,7 +52,10 @@ def _installed(model: str, state: str) -> Installed:
 
 
 def _load(args: argparse.Namespace, installed: Installed, lost: tuple[str, ...]) -> Backend:
-    """The model on the best device. A lost one stays lost to this process, as its context is."""
+    """The model on the best device. A lost one stays lost to this process, as its context is.
+
+    SettingError: a precision is asked for that isn't there; after a loss any is better than none.
+    """
     devices = [d for d in _devices(args.device) if d.name == CPU or d.name not in lost]
     # The one that was asked for went away: then any is better than none.
     asked = args.device if not lost else "auto"
@@ -60,6 +68,12 @@ def _load(args: argparse.Namespace, installed: Installed, lost: tuple[str, ...])
         what = f"model {installed.manifest.name} on {device.name}"
         Budget(args.memory_max).check(need(device), device.free_bytes, what)
     precision = _precision(args.precision, installed, device.name)
+    if args.precision and precision != args.precision and not lost:
+        have = ", ".join(p for p in onnx.PRECISIONS if p in installed.manifest.precisions)
+        raise SettingError(
+            f"precision {args.precision!r} is not in model {installed.manifest.name} for "
+            f"{device.name} (there are: {have}): name one of them, or import the model with it"
+        )
     if device.name == CPU:
         return onnx.load(installed, precision, args.threads)
     from jepad.scene import cuda  # imports torch: seconds, and 220 MB

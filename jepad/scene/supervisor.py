@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+from jepad.errors import EngineError
 from jepad.paths import Places
 from jepad.scene.client import SceneClient
 from jepad.scene.placement import GPUS
@@ -94,6 +95,9 @@ class _Keeper(Keeper):
         super().__init__("scene engine", command, stall_s)
         self._client, self._place = client, place
         self._start_grace_s = START_GRACE_S
+
+    def _died(self, error: EngineError, lasting: bool) -> None:
+        self._client.fail(error, lasting, self._place)
 
     async def _ask(self, timeout: float) -> str:
         pong = await self._client.ping(timeout, self._place)

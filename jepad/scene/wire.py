@@ -7,7 +7,7 @@ Frames, embeddings and actions travel as raw parts beside the record; a `Blob` s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,6 +28,7 @@ MAX_ACTIONS = 64  # numbers of one action, or of a state
 MAX_HORIZON = 32
 MAX_SAMPLES, MAX_ITERATIONS = 4096, 100
 MAX_LANDSCAPE = 101
+MAX_CLASSES = 1000
 MAX_BOUNDS = 1 << 16
 MAX_EVERY = 1024
 MAX_SECONDS_AHEAD = 10
@@ -36,6 +37,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Side = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
 Number = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Vector = Annotated[tuple[Number, ...], Meta(max_length=MAX_ACTIONS)]
+States = Annotated[tuple[Number, ...], Meta(max_length=MAX_ACTIONS * MAX_HORIZON)]
 Kind = Literal["u1", "u4", "f4"]
 _DTYPES: dict[str, np.dtype[Any]] = {
     "u1": np.dtype("u1"),
@@ -81,11 +83,13 @@ class Stats(tongue.Request, frozen=True):
 
 
 class EmbedFrames(tongue.Request, frozen=True):
-    """Tokens of a clip; `keep` u4 [K]: only these are encoded, the rest is dropped before."""
+    """Tokens of a clip; `keep` u4 [K]: only these are encoded, the rest is dropped before.
+    `classes`: so many of the most probable ones, of a model with a probe."""
 
     frames: Clip
     keep: Blob | None = None
     pool: Literal["tokens", "mean"] = "tokens"
+    classes: Annotated[int, Meta(ge=0, le=MAX_CLASSES)] = 0
 
 
 class PredictTemporal(tongue.Request, frozen=True):
@@ -97,10 +101,14 @@ class PredictTemporal(tongue.Request, frozen=True):
 
 
 class PredictAction(tongue.Request, frozen=True):
-    """What follows the last of the frames if these actions, f4 [H, A], are taken in this state."""
+    """What follows the last of F frames if actions, f4 [H, A], are taken in the state it shows.
+
+    The frames before it are its past: `state` is then of every frame, [F * S] one after another,
+    and the F - 1 actions that led from frame to frame come first in `actions` [F - 1 + H, A].
+    """
 
     frames: Clip
-    state: Vector
+    state: States
     actions: Blob
 
 
@@ -180,6 +188,25 @@ class Pong(tongue.Message, frozen=True):
     free_bytes: int  # of the device, when last looked at
 
 
+class Accuracy(_Record, frozen=True):
+    """What a precision is worth beside fp32, as the gate measured it."""
+
+    pooled: float  # least cosine of a clip's mean token
+    worst: float  # of any token
+    passed: bool
+    agreement: float | None = None  # share of plans with the same choice
+    tokens: int = 0  # that were compared
+
+
+def accuracy(gate: Mapping[str, Any]) -> Accuracy | None:
+    """Out of a manifest's figures; None: never measured, or not in these words."""
+    known = {name: gate[name] for name in Accuracy.__struct_fields__ if name in gate}
+    try:
+        return msgspec.convert(known, Accuracy)
+    except msgspec.ValidationError:
+        return None
+
+
 class Described(tongue.Message, frozen=True):
     """The engine's account of itself."""
 
@@ -193,12 +220,15 @@ class Described(tongue.Message, frozen=True):
     tubelet: int
     patch: int
     width: int  # of a token
-    parts: tuple[str, ...]  # "encoder", "predictor", "action"
+    parts: tuple[str, ...]  # "encoder", "predictor", "action", "probe"
     actions: int  # numbers of an action; 0 = no action predictor
     states: int
     resident_bytes: int
     random: bool | None  # weights nobody trained; None = unknown
     reason: str = ""  # why it is not where it was asked to be
+    accuracy: Accuracy | None = None  # of this precision; None = never measured
+    classes: int = 0  # that its probe knows
+    image: bool = False  # one frame is a picture to it, not a clip cut short
 
 
 class Counted(tongue.Message, frozen=True):
@@ -216,6 +246,8 @@ class Tokens(tongue.Message, frozen=True):
     device: str
     cached: bool = False
     states: Blob | None = None
+    classes: tuple[int, ...] = ()  # by number, the most probable first
+    probabilities: tuple[float, ...] = ()  # of these
 
 
 class JobStarted(tongue.Message, frozen=True):

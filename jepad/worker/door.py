@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import zmq
 
 from jepad.errors import EngineError, SettingError
-from jepad.worker.tongue import Message, Part, Refused, Request, Tongue, encode
+from jepad.worker.tongue import Message, Part, Refused, Request, Tongue, encode, number
 
 Q = TypeVar("Q", bound=Request)
 A = TypeVar("A", bound=Message)
@@ -117,7 +117,7 @@ class Door(Generic[Q, A]):
             request = self._tongue.read_request(payload)
         except EngineError as error:
             self.counts.malformed += 1
-            answer(Refused(0, error.bus_name, str(error)))
+            answer(Refused(number(payload), error.bus_name, str(error)))
             return None
         self.counts.requests += 1
         return Asked(request, parts, answer)

@@ -16,7 +16,8 @@ from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from jepad.errors import JepadError, ModelError, SettingError, TooLarge
+from jepad.errors import EngineError, JepadError, ModelError, SettingError, TooLarge
+from jepad.worker.words import Words
 
 State = Literal["stopped", "starting", "running", "restarting", "failed"]
 
@@ -30,11 +31,12 @@ FIRST_DELAY_S, LAST_DELAY_S = 0.2, 10.0
 GOOD_LIFE_S = 30.0
 #: Only a person mends a wrong flag or a damaged model, so look again seldom.
 LASTING = {
-    SettingError.exit_code: "a setting can't be used (exit code {}): see its message in the log",
-    ModelError.exit_code: "the model file can't be used (exit code {}): "
-    "see its message in the log, or: jepactl doctor",
-    TooLarge.exit_code: "too little memory (exit code {}): see its message in the log",
+    SettingError.exit_code: "a setting can't be used (exit code {})",
+    ModelError.exit_code: "the model file can't be used (exit code {})",
+    TooLarge.exit_code: "too little memory (exit code {})",
 }
+#: An end from outside: what was said last has nothing to do with it.
+_SENT = (0, -signal.SIGKILL, -signal.SIGTERM)
 LASTING_DELAY_S = 60.0
 #: One thread and one malloc arena: each more would keep memory of its own.
 LEAN = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -93,6 +95,10 @@ class Keeper:
     def _born(self) -> None:
         """A child was started: what was known of the one before counts no more."""
 
+    def _died(self, error: EngineError, lasting: bool) -> None:
+        """A child ended: what it was asked gets this error; if that is lasting, so does what waits
+        to be asked."""
+
     async def _shut(self) -> None:
         """Close what the questions need."""
 
@@ -111,6 +117,7 @@ class Keeper:
             else:
                 log.warning("%s ended: %s", self._name, self.reason)
                 self.state = "failed" if lasting else "restarting"
+                self._died(EngineError(f"the {self._name} ended: {self.reason}"), lasting)
             if time.monotonic() - born > GOOD_LIFE_S:
                 delay = FIRST_DELAY_S
             await asyncio.sleep(LASTING_DELAY_S if lasting else delay)
@@ -119,13 +126,17 @@ class Keeper:
 
     async def _life(self) -> int | None:
         """One child from start to end; its exit code, None when it could not be started."""
+        words = Words()
         try:
             child = await asyncio.create_subprocess_exec(
-                *self._command, stdin=DEVNULL, env=environment(self._environment)
-            )
+                *self._command, stdin=DEVNULL, stderr=words.into,
+                env=environment({**self._environment, **words.environment()}),
+            )  # fmt: skip
         except OSError as error:
+            words.close()
             self.reason = f"cannot start: {error}"
             return None
+        words.begun()
         self.pid = child.pid
         self._born()
         try:
@@ -133,7 +144,8 @@ class Keeper:
         finally:
             await _end(child)
             self.pid = 0
-        self.reason = self.reason or meaning(child.returncode or 0)
+            said = words.close()
+        self.reason = self.reason or meaning(child.returncode or 0, said)
         return child.returncode
 
     async def _watch(self, child: Process) -> str:
@@ -168,11 +180,14 @@ class Keeper:
             await asyncio.sleep(stall_s / 10)
 
 
-def meaning(code: int) -> str:
-    """What an exit code says, in words."""
+def meaning(code: int, said: str = "") -> str:
+    """What an exit code says, in words; with what the worker said last."""
+    what = LASTING.get(code, "exit code {}").format(code)
     if code < 0:
-        return f"killed by signal {-code} ({signal.strsignal(-code)})"
-    return LASTING.get(code, "exit code {}").format(code)
+        what = f"killed by signal {-code} ({signal.strsignal(-code)})"
+    if said and code not in _SENT:
+        return f"{what}: {said}"
+    return f"{what}: see its message in the log" if code in LASTING else what
 
 
 def environment(more: Mapping[str, str] = LEAN) -> dict[str, str]:

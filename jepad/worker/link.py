@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import zmq
 import zmq.asyncio
@@ -47,6 +47,7 @@ class Link(Generic[Q, A]):
         self._socket.setsockopt(zmq.SNDHWM, tongue.waiting)
         self._socket.connect(endpoint)
         self._waiting: dict[int, asyncio.Future[Heard[A]]] = {}
+        self._sending: dict[int, asyncio.Future[Any]] = {}
         self._ids = itertools.count(1)
         self._reader: asyncio.Task[None] | None = None
 
@@ -75,17 +76,34 @@ class Link(Generic[Q, A]):
         try:
             async with asyncio.timeout(timeout):
                 payload = encode(request(number, deadline))
-                await self._socket.send_multipart([payload, *parts], copy=False)
+                sending = asyncio.ensure_future(
+                    self._socket.send_multipart([payload, *parts], copy=False)
+                )  # fmt: skip
+                self._sending[number] = sending
+                await sending
+                del self._sending[number]
                 answer = await reply
         except TimeoutError:
-            said = f"the {self._tongue.worker} gave no answer within {timeout:g} s"
+            said = f"the {self._tongue.worker} gave no answer within {timeout:.3g} s"
             raise Late(said) from None
         finally:
             del self._waiting[number]
+            self._sending.pop(number, None)
         return self._expect(kind, answer)
 
+    def fail(self, error: EngineError, everything: bool = False) -> None:
+        """The worker is gone, and with it what it was asked. Calls that were not sent yet wait for
+        the next one, unless `everything` fails."""
+        for number, reply in self._waiting.items():
+            sending = self._sending.get(number)
+            if sending is None or (sending.done() and not sending.cancelled()):
+                _fail(reply, error)
+            elif everything:
+                _fail(sending, error)
+
     async def close(self) -> None:
-        """Stop reading; calls still waiting fail by their own deadline."""
+        """Stop reading; calls still waiting fail."""
+        self.fail(EngineError(f"the {self._tongue.worker} is not asked any more"), True)
         if self._reader is not None:
             self._reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -111,3 +129,8 @@ class Link(Generic[Q, A]):
         if not isinstance(reply, kind):
             raise EngineError(f"the {self._tongue.worker} answered with a {type(reply).__name__}")
         return Heard(reply, answer.parts)
+
+
+def _fail(future: asyncio.Future[Any], error: EngineError) -> None:
+    if not future.done():
+        future.set_exception(type(error)(*error.args))  # each caller adds its own traceback

@@ -30,6 +30,12 @@ class Request(Message, frozen=True):
     deadline_ns: Annotated[int, Meta(ge=0)]
 
 
+class _Numbered(msgspec.Struct, frozen=True):
+    """The only thing read of what is no record; whatever else is in it is skipped."""
+
+    id: Annotated[int, Meta(ge=0)]
+
+
 class Refused(Message, frozen=True):
     """Why there is no answer; bus_name is that of the JepadError."""
 
@@ -70,6 +76,17 @@ class Tongue(Generic[Q, A]):
         return _read(self._replies, payload, "reply")  # type: ignore[no-any-return]
 
 
+def number(payload: bytes) -> int:
+    """The id in what is no record, so that whoever sent it can be told; 0 = none can be found."""
+    try:
+        return int(_numbers.decode(payload).id)
+    except _UNREADABLE:
+        return 0
+
+
+#: A key that is no UTF-8 is a ValueError to msgspec.
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+_numbers = msgspec.msgpack.Decoder(_Numbered)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -81,5 +98,5 @@ def encode(message: Message) -> bytes:
 def _read(decoder: Any, payload: bytes, what: str) -> Any:
     try:
         return decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise EngineError(f"not a {what}: {error}") from error

@@ -1,8 +1,10 @@
 """The bench tells right from wrong: cases as they are, and cases that were tampered with."""
 
 import json
+import lzma
 import shutil
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -124,6 +126,62 @@ def test_a_damaged_file_is_missed(directory, end):
     assert outcome.fault
 
 
+@pytest.mark.parametrize(
+    "error", [zlib.error, lzma.LZMAError, EOFError, AssertionError, MemoryError, ValueError]
+)
+def test_whatever_a_case_raises_the_others_go_on(directory, alone, monkeypatch, error):
+    def broken(_case):
+        raise error("spoilt")
+
+    monkeypatch.setattr(conformance, "KINDS", {**KINDS, "cem_toy": broken})
+    report = conformance.run(Options(data=str(directory)))
+    assert (report.goals[0].value, report.goals[0].limit) == (1, 2)
+    assert f"{error.__name__}: spoilt" in report.tables[0].rows[0]
+
+
+@pytest.mark.parametrize("compressed", [np.savez, np.savez_compressed])
+def test_no_flipped_byte_ends_the_run(directory, compressed):
+    path = directory / "cem_toy.npz"
+    with np.load(path) as archive:
+        compressed(path, **dict(archive))
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    for place in random.integers(0, len(whole), 60):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
+        examined(directory, "cem_toy")
+
+
+def copied(directory, *names):
+    """Cases of the fixtures."""
+    for name in names:
+        for end in (".npz", ".json"):
+            shutil.copy(FIXTURES / f"{name}{end}", directory)
+
+
+@pytest.mark.parametrize("name", ["v20_predictor_hd32", "cem_toy", "preprocessing"])
+@pytest.mark.parametrize("key", ["out/ghost", "mid/full/ghost", "out/unsorted/1"])
+def test_what_nobody_compared_is_missed(tmp_path, name, key):
+    copied(tmp_path, name)
+
+    def more(arrays, _about):
+        arrays[key] = np.zeros(3, np.float32)
+
+    assert examined(tmp_path, name).ok
+    spoil(tmp_path, name, more)
+    outcome = examined(tmp_path, name)
+    assert [row.array for row in outcome.rows if not row.ok] == [key] or key in outcome.fault
+
+
+def test_half_a_case_is_missed(directory, alone):
+    (directory / "cem_toy.json").unlink()
+    (directory / "more.json").write_text("{}")
+    report = conformance.run(Options(data=str(directory)))
+    assert (report.goals[0].value, report.goals[0].limit) == (1, 3)
+    faults = {row[0]: row[-1] for row in report.tables[0].rows}
+    assert "cem_toy.json is missing" in faults["cem_toy"]
+    assert "more.npz is missing" in faults["more"]
+
+
 def test_a_dropped_parameter_is_a_fault_not_a_difference(tmp_path):
     for end in (".npz", ".json"):
         shutil.copy(FIXTURES / f"v20_predictor_hd32{end}", tmp_path)
@@ -147,6 +205,42 @@ def test_faults_made_on_purpose_must_be_noticed(alone, monkeypatch, tmp_path):
     report = conformance.run(Options(quick=True, data=str(tmp_path)))
     assert (report.goals[3].value, report.goals[3].met) == (1, False)
     assert [row[1] for row in report.tables[-1].rows[:2]] == ["a.bias dropped", "b.bias dropped"]
+
+
+def no_calls(arrays, about):
+    about["config"]["calls"] = []
+    for key in [key for key in arrays if key.startswith("mid/")]:
+        del arrays[key]
+
+
+def test_a_case_without_calls_shows_no_fault(alone, tmp_path):
+    copied(tmp_path, "v20_predictor_hd32")
+    spoil(tmp_path, "v20_predictor_hd32", no_calls)
+    report = conformance.run(Options(quick=True, data=str(tmp_path)))
+    assert [goal.met for goal in report.goals] == [False, False, True, False]
+
+
+def test_controls_that_can_not_be_made_are_unnoticed_faults(alone, monkeypatch, tmp_path):
+    copied(tmp_path, "v20_predictor_hd32")
+
+    def broken(*_):
+        yield Control("v20_predictor_hd32", "layout", 1.0, 0.5)
+        raise AssertionError("spoilt")
+
+    monkeypatch.setattr(controls, "run", broken)
+    report = conformance.run(Options(quick=True, data=str(tmp_path)))
+    assert [goal.met for goal in report.goals] == [True, True, True, False]
+    assert report.goals[3].value == 1
+    assert report.tables[-1].rows[0][1] == "not made: AssertionError: spoilt"
+
+
+def test_a_case_that_could_not_run_has_no_controls(alone, monkeypatch, tmp_path):
+    copied(tmp_path, "v20_predictor_hd32")
+    spoil(tmp_path, "v20_predictor_hd32", lambda _arrays, about: about.pop("rope"))
+    monkeypatch.setattr(controls, "run", lambda *_: pytest.fail("made controls"))
+    report = conformance.run(Options(quick=True, data=str(tmp_path)))
+    assert "rope.layout" in report.tables[0].rows[0][-1]
+    assert [goal.met for goal in report.goals] == [False, True, True, True]
 
 
 @pytest.mark.parametrize("right", [True, False])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench import controls, golden
-from jepad.errors import NotFound
+from jepad.errors import NotFound, SettingError
 
 CASE = "v20_predictor_hd32"
 
@@ -58,12 +58,55 @@ def test_shapes_and_nan_never_pass(tmp_path):
     def change(arrays):
         arrays["out/mask_index_0"] = arrays["out/mask_index_0"][:, :5]
         arrays["out/unsorted"] = np.full_like(arrays["out/unsorted"], np.nan)
-        arrays["out/unsorted/1"] = np.zeros(3)
         return arrays
 
     rows = {row.array: row.ok for row in golden.run(copied(tmp_path, change))}
     failed = {name for name, ok in rows.items() if not ok}
-    assert failed == {"out/mask_index_0", "out/unsorted", "out/unsorted/1"}
+    assert failed == {"out/mask_index_0", "out/unsorted"}
+
+
+def told(directory, change):
+    """The case with its description changed by `change`."""
+    shutil.copy(golden.FIXTURES / f"{CASE}.npz", directory)
+    about = json.loads((golden.FIXTURES / f"{CASE}.json").read_text())
+    change(about)
+    (directory / f"{CASE}.json").write_text(json.dumps(about))
+    return golden.load(directory, CASE)
+
+
+@pytest.mark.parametrize("rope", [None, {}, {"layout": "halves"}])
+def test_a_layout_that_is_not_said_is_an_error(tmp_path, rope):
+    case = told(tmp_path, lambda about: about.update(rope=rope))
+    with pytest.raises(SettingError, match=r"v20_predictor_hd32: rope\.layout is"):
+        list(golden.run(case))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("norm_eps", 1e-5), ("qkv_bias", False), ("use_silu", True)]
+)
+def test_a_case_of_another_model_is_an_error(tmp_path, option, value):
+    def change(about):
+        about["config"]["modules"]["predictor"]["args"][option] = value
+
+    with pytest.raises(SettingError, match=f"predictor has {option} {value}, ours is"):
+        list(golden.run(told(tmp_path, change)))
+
+
+def test_the_eps_of_a_probe_is_the_cases():
+    case = golden.load(golden.FIXTURES, "attentive_probe")
+    assert golden.shape(case, "classifier").eps == 1e-5
+    case.config["modules"]["classifier"]["args"]["norm_eps"] = 1e-6
+    assert golden.shape(case, "classifier").eps == 1e-6
+    assert any(not row.ok for row in golden.run(case))
+
+
+def test_a_case_without_one_of_its_files_is_named(tmp_path):
+    shutil.copy(golden.FIXTURES / f"{CASE}.npz", tmp_path)
+    shutil.copy(golden.FIXTURES / "cem_toy.json", tmp_path)
+    assert golden.names(tmp_path) == ["cem_toy", CASE]
+    for name, missing in ((CASE, f"{CASE}.json"), ("cem_toy", "cem_toy.npz")):
+        with pytest.raises(NotFound, match=f"{missing} is missing"):
+            golden.load(tmp_path, name)
 
 
 def test_differences():

@@ -30,7 +30,7 @@ class Client:
         values = values.mean(0) if pool == "mean" else values
         return Answer(values, (1, 1, 3), "cd" * 32, "cpu", False, **told)
 
-    async def embed(self, frames, keep=None, pool="tokens", timeout=10.0):
+    async def embed(self, frames, keep=None, pool="tokens", timeout=10.0, classes=0):
         first = 0 if isinstance(frames, wire.Streamed) else frames.flat[0]
         if first == SLOW:
             await asyncio.sleep(0.5)
@@ -38,7 +38,10 @@ class Client:
             raise Late(f"{timeout:g} s are over")
         if first == BIG:
             raise SettingError("too small")
-        return self.answer(frames, pool)
+        known = range(3, 3 + classes)
+        return self.answer(
+            frames, pool, classes=tuple(known), probabilities=tuple(1 / n for n in known)
+        )
 
     async def predict_temporal(self, frames, ahead=1, pool="tokens", timeout=10.0):
         return self.answer(np.full((1, 1, 1, 3), ahead, np.uint8), pool)

@@ -51,6 +51,8 @@ def test_frames_in_and_tokens_out(jepad):
     got = array(fds[answer["embedding"].value])
     np.testing.assert_array_equal(got, np.full((3, 2), CLIP.sum(), np.float32))
     assert answer["grid"].value == [1, 1, 3]
+    named, _ = embed(jepad, classes=("i", 2))
+    assert (named["classes"].value, named["probabilities"].value) == ([3, 4], [1 / 3, 1 / 4])
     pooled, fds = embed(jepad, pool=("s", "mean"), deadline_usec=("t", 10**6))
     assert array(fds[pooled["embedding"].value]).shape == (2,)
 
@@ -88,6 +90,9 @@ def test_a_position_in_a_stream(jepad):
     [
         {"pool": ("s", "max")},
         {"pool": ("i", 1)},
+        {"classes": ("i", -1)},
+        {"classes": ("i", 1001)},
+        {"classes": ("s", "all")},
         {"deadline_usec": ("t", 0)},
         {"deadline_usec": ("t", 61_000_000)},
         {"deadline_usec": ("d", float("nan"))},
@@ -102,8 +107,26 @@ def test_options_that_do_not_fit(jepad, options):
         embed(jepad, **options)
 
 
+def test_a_batch_of_one_user_waits_at_a_time(jepad):
+    """32 make the largest batch; what slows them down is the engine, not the door."""
+
+    async def run():
+        async with jepad.connect() as peer:
+            fds = [memfd(npy(np.full_like(CLIP, SLOW))) for _ in range(32)]
+            calls = (
+                peer.call(jepad.message("EmbedFrames", "va{sv}", Variant("h", 0), {}), fds=[fd])
+                for fd in fds
+            )
+            return await asyncio.gather(*calls)
+
+    assert len(asyncio.run(run())) == 32
+
+
 def test_what_the_engine_says_reaches_the_caller(jepad):
-    for value, error in ((LATE, "Error.Late: 10 s are over"), (BIG, "InvalidArgument: too small")):
+    for value, error in (
+        (LATE, r"Error.Late: [0-9.]+ s are over"),
+        (BIG, "InvalidArgument: too small"),
+    ):
         with pytest.raises(Refused, match=error):
             embed(jepad, fds=[memfd(npy(np.full_like(CLIP, value)))])
 
@@ -256,7 +279,7 @@ def test_what_follows_actions(jepad):
     [
         ({"actions": ("ad", [1.0, 2.0, 3.0])}, "3 numbers; an action of toy has 2"),
         ({"actions": ("ad", [])}, "0 numbers"),
-        ({"actions": ("ad", [float("nan"), 1.0])}, "finite"),
+        ({"actions": ("ad", [float("nan"), 1.0])}, "use numbers up to"),
         ({"actions": ("as", ["a"])}, "actions: use a number"),
         ({"actions": ("ad", [0.0] * 3000)}, "use a list of numbers"),
         ({"state": None}, "state: use a list"),

@@ -78,7 +78,8 @@ def test_a_damaged_model_is_not_tried_again_and_again(places, tmp_path):
 
     async def scenario(supervisor):
         await soon(lambda: supervisor.state == "failed")
-        assert supervisor.reason.startswith("the model file can't be used (exit code 4): see its")
+        assert supervisor.reason.startswith("the model file can't be used (exit code 4): ")
+        assert str(card) in supervisor.reason
         assert supervisor.restarts == 0
 
     run(places, scenario, model=str(card))
@@ -97,6 +98,9 @@ def stand_in(tmp_path, monkeypatch, text):
     [
         ("exit 1", "restarting", "exit code 1"),
         ("exit 2", "failed", "a setting can't be used (exit code 2): see its message in the log"),
+        ("echo why >&2; exit 2", "failed", "a setting can't be used (exit code 2): why"),
+        ("echo why >&2; exit 1", "restarting", "exit code 1: why"),
+        ("echo x >&2; kill -KILL $$", "restarting", "killed by signal 9 (Killed)"),
         ("kill -KILL $$", "restarting", "killed by signal 9 (Killed)"),
     ],
 )

@@ -143,6 +143,50 @@ def test_a_model_is_replaced_only_when_told(tmp_path):
     assert os.listdir(tmp_path) == ["small"]
 
 
+@pytest.mark.parametrize("kind", ["documents", "empty", "file", "link"])
+def test_what_is_no_model_is_never_replaced(tmp_path, kind):
+    there = tmp_path / "small"
+    if kind in ("documents", "empty"):
+        there.mkdir()
+    if kind == "documents":
+        (there / "letter.txt").write_text("dear")
+    if kind == "file":
+        there.write_text("dear")
+    if kind == "link":
+        there.symlink_to(tmp_path / "nowhere")
+    with (
+        pytest.raises(SettingError, match=r"small: no model \(it has no manifest\.json\)"),
+        library.installing(str(tmp_path), "small", replace=True),
+    ):
+        pytest.fail("began")
+    assert os.listdir(tmp_path) == ["small"]
+    assert kind != "documents" or (there / "letter.txt").read_text() == "dear"
+
+
+def fill_beside_a_letter(directory, root):
+    fill(directory, manifest())
+    (root / "small").mkdir()
+    (root / "small" / "letter.txt").write_text("dear")
+
+
+def test_what_is_no_model_is_kept_if_it_came_meanwhile(tmp_path):
+    with (
+        pytest.raises(SettingError, match="no model"),
+        library.installing(str(tmp_path), "small", replace=True) as directory,
+    ):
+        fill_beside_a_letter(directory, tmp_path)
+    assert os.listdir(tmp_path) == ["small"]
+    assert os.listdir(tmp_path / "small") == ["letter.txt"]
+
+
+def test_a_damaged_model_is_replaced(tmp_path):
+    put(tmp_path, manifest())
+    (tmp_path / "small" / library.MANIFEST).write_text("{")
+    with library.installing(str(tmp_path), "small", replace=True) as directory:
+        fill(directory, manifest())
+    assert library.find(str(tmp_path), "small").manifest == manifest()
+
+
 def race(directory, root):
     fill(directory, manifest())
     put(root, manifest(licence="MIT"))

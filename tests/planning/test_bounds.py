@@ -49,6 +49,43 @@ def test_what_makes_no_sense_is_refused(change, said):
         read(json.dumps({**good, **change}))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"norm": [{"axes": ["a"], "most": 1}]}, "bounds one has no norm; there are name, axes"),
+        ({"axes": [{"name": "a", "high": 1, "deadzone": 0.5}]}, "axis a has no deadzone"),
+        ({"norms": [{"axes": ["a"], "most": 1, "least": 0}]}, "norm has no least"),
+        ({"states": {"lows": [0]}}, "states has no lows; there are motion"),
+    ],
+)
+def test_a_misspelt_limit_does_not_vanish(change, said):
+    good = {"name": "one", "axes": [{"name": "a", "high": 1}]}
+    with pytest.raises(SettingError, match=said):
+        read(json.dumps({**good, **change}))
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        (Axis("x", -1, 1), Axis("y", fixed=1.0)),
+        (Axis("x", -1, 1), Axis("y", fixed=-1.0)),
+        (Axis("x", -1, 1), Axis("y", -1, 1, fixed=1.0, fixed_from=3)),
+        (Axis("x", -1, 1), Axis("y", fixed=0.0, start=1.0)),
+        (Axis("x", 0.4, 1), Axis("y", -1, -0.4)),
+    ],
+)
+def test_a_norm_that_can_not_be_held_is_refused(axes):
+    with pytest.raises(SettingError, match=r"norm of x, y is at most 0\.5"):
+        Bounds("arm", axes, (Norm(("x", "y"), 0.5),))
+    Bounds("arm", axes, (Norm(("x",), 0.5), Norm(("x", "y"), 1.0)))
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"name": 3, "axes": 4, "norms": [5], "states": 6}'])
+def test_json_of_another_form_is_a_setting_error(text):
+    with pytest.raises((SettingError, NotFound)):
+        read(text)
+
+
 def test_a_limit_that_is_no_number_is_refused():
     with pytest.raises(SettingError, match="finite"):
         Axis("a", 0, float("inf"))

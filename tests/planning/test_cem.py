@@ -104,6 +104,39 @@ def test_samples_keep_to_the_bounds():
     assert (asked[..., 2] == 0.5).all()
 
 
+@pytest.mark.parametrize("array", [NUMPY[1], TORCH[1]], ids=["numpy", "torch"])
+def test_a_norm_counts_what_is_fixed(array):
+    bounds = Bounds(
+        "arm",
+        (Axis("x", -1, 1, spread=9), Axis("y", fixed=0.3), Axis("z", 0.1, 1, spread=9)),
+        (Norm(("x", "y"), 0.5), Norm(("x", "y", "z"), 0.6)),
+    )
+    settings = Settings(samples=500, horizon=2)
+    search = Planner(bounds, settings, Draws(0, array))
+    asked = np.asarray(search.ask())
+    length = np.linalg.norm(asked, axis=-1)
+    assert np.linalg.norm(asked[..., :2], axis=-1).max() <= 0.5 + 1e-6
+    assert length.max() <= 0.6 + 1e-6
+    assert (length > 0.6 - 1e-6).mean() > 0.3  # drawn to the limit, no further
+    assert (asked[..., 1] == np.float32(0.3)).all()
+    assert asked[..., 2].min() >= 0.1 - 1e-7
+    found = plan(search, lambda actions: -abs(actions).sum((1, 2)))
+    assert np.linalg.norm(found.action, axis=-1).max() <= 0.6 + 1e-6
+
+
+def test_a_norm_that_leaves_nothing_leaves_the_least():
+    bounds = Bounds("arm", (Axis("x", -1, 1), Axis("y", fixed=0.5)), (Norm(("x", "y"), 0.5),))
+    assert (Planner(bounds).ask() == np.array([0, 0.5], np.float32)).all()
+
+
+def test_a_mean_to_begin_with_is_held_to_the_norm_at_the_end():
+    axes = (Axis("x", -1, 1, start=1.0), Axis("y", -1, 1, start=1.0))
+    search = Planner(Bounds("far", axes, (Norm(("x", "y"), 1.0),)), Settings(momentum=0.9))
+    search.step(lambda actions: abs(actions).sum((1, 2)))
+    assert np.linalg.norm(search.plan().mean, axis=-1).min() > 1.1
+    assert np.linalg.norm(search.plan().action, axis=-1).max() <= 1 + 1e-6
+
+
 def test_a_norm_that_holds_changes_nothing():
     loose = Bounds("loose", TOY.axes, (Norm(("dx", "dy"), 10.0),))
     assert np.array_equal(Planner(loose).ask(), Planner(TOY).ask())

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from jepad.errors import SettingError
+from jepad.errors import NotFound, SettingError
 from jepad.planning.bounds import DROID, TOY, Axis, Bounds, States
 from jepad.planning.cem import Planner, Settings, plan
-from jepad.planning.energy import Survey, default_axes, forbidden, guarded, l1, sliced
+from jepad.planning.energy import (
+    Survey,
+    default_axes,
+    forbidden,
+    guarded,
+    l1,
+    prohibition,
+    sliced,
+)
 from jepad.planning.pose import mover
 
 YARD = Bounds("yard", TOY.axes, states=States("shift", (-0.3, -1.0), (0.3, 1.0)))
@@ -45,6 +53,56 @@ def test_a_plan_keeps_inside(array):
     drawn = Planner(YARD, Settings(samples=300, horizon=1), _Kind(array))
     found = plan(drawn, energy)
     assert 0.03 < found.action[0, 0] <= 0.05 + 1e-6
+
+
+def beyond(low, dead_zone, **more):
+    """A body on a line that must leave where it stands, 0, for `low` or more."""
+    axes = (Axis("x", -1, 1, dead_zone=dead_zone, **more), Axis("y", -1, 1))
+    return Bounds("claw", axes, states=States("shift", (low, -9.0), (9.0, 9.0)))
+
+
+def sought(bounds, goal, array, settings, guard=True):
+    start, move = array([[0.0, 0.0]]), mover(bounds, np, np.asarray)
+    refused = prohibition(bounds, start, move)
+    search = Planner(bounds, settings, _Kind(array), refused if guard else None)
+    aim = array([goal, 0.0])
+    found = plan(search, guarded(lambda a: l1(start + a.sum(1), aim), bounds, start, move))
+    return found, bool(refused(array(found.action[None].tolist()))[0])
+
+
+@pytest.mark.parametrize("array", [np.asarray, torch.tensor])
+def test_what_a_dead_zone_leaves_keeps_inside(array):
+    """The nearest to 0.15 that is allowed: less than 0.2 is done as nothing, and that isn't."""
+    bounds = beyond(0.1, 0.2)
+    assert sought(bounds, 0.15, array, Settings(samples=300, horizon=1), guard=False)[1]
+    found, out = sought(bounds, 0.15, array, Settings(samples=300, horizon=1))
+    assert not out
+    assert 0.2 <= found.action[0, 0] < 0.25
+
+
+def test_a_mean_still_on_its_way_gives_way_to_the_best_sample():
+    bounds = beyond(0.5, 0.0, start=0.0)
+    settings = Settings(samples=300, horizon=1, iterations=2, momentum=0.9)
+    assert sought(bounds, 0.6, np.asarray, settings, guard=False)[1]
+    found, out = sought(bounds, 0.6, np.asarray, settings)
+    assert not out
+    assert found.mean[0, 0] < 0.5
+    assert found.action[0, 0] == pytest.approx(0.6, abs=0.05)
+
+
+def test_no_plan_rather_than_a_forbidden_one():
+    bounds = beyond(0.1, 0.2, spread=0.05)  # hardly a sample comes out of its dead zone
+    with pytest.raises(NotFound, match="limits of the states"):
+        sought(bounds, 0.15, np.asarray, Settings(samples=30, horizon=1))
+    start, move = np.zeros((1, 2)), mover(bounds, np, np.asarray)
+    search = Planner(bounds, forbidden=prohibition(bounds, start, move))
+    with pytest.raises(NotFound, match="search on"):
+        search.plan()
+
+
+def test_nothing_to_forbid_is_no_prohibition():
+    assert prohibition(TOY, None, None) is None
+    assert prohibition(DROID, None, None) is None
 
 
 def test_slices_are_the_whole():

@@ -112,6 +112,8 @@ def test_what_brings_nothing_is_not_proposed():
     got = searched(Model(lambda step: -1e5))
     assert (got["action"], got["unit"], got["value"], got["reached"]) == ("", "", 0.0, False)
     assert got["energy"] == got["energy_without"] > 0
+    assert got["with"] == got["without"]
+    assert not np.any(got["difference"])
     got = searched(Model(lambda step: 1e5), wish("mem.MemAvailable >= 1MiB"))
     assert (got["action"], got["reached"], got["energy"]) == ("", True, 0)
 

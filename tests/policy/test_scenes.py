@@ -1,11 +1,12 @@
 """The use cases of pictures, over a client that sees none."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
 
-from jepad.errors import EngineError, NotFound, NotReady, SettingError
+from jepad.errors import EngineError, Late, NotFound, NotReady, SettingError
 from jepad.policy import scenes
 from jepad.policy.jobs import Jobs, Owner
 from jepad.policy.scenes import Manner, Scenes, Served
@@ -14,6 +15,10 @@ from tests.bus.seer import Client
 
 CLIP = np.ones((2, 4, 4, 3), np.uint8)
 ME = Owner(1, ":1.1")
+
+
+def manner(**wished):
+    return Manner(time.monotonic() + 10, **wished)
 
 
 def made(client=None, streams=("frames.x",), state="running", reason=""):
@@ -56,11 +61,25 @@ def test_an_engine_that_is_away_is_described_no_more(monkeypatch):
     assert "digest" not in asyncio.run(body())
 
 
+def test_a_call_has_one_deadline_whatever_it_waited_for():
+    async def body():
+        found, _ = made()
+        for asking in (
+            found.embed(CLIP, Manner(time.monotonic() - 1)),
+            found.predict(CLIP, 0, Manner(time.monotonic() - 1)),
+            found.act(CLIP, (), (1.0, 1.0), Manner(time.monotonic() - 1)),
+        ):
+            with pytest.raises(Late):
+                await asking
+
+    asyncio.run(body())
+
+
 def test_a_stream_must_be_there():
     async def body():
         found, _ = made(streams=())
         with pytest.raises(NotFound, match="There are: none"):
-            await found.embed(wire.Streamed("frames.x"), Manner())
+            await found.embed(wire.Streamed("frames.x"), manner())
 
     asyncio.run(body())
 
@@ -69,10 +88,10 @@ def test_an_engine_that_only_a_person_can_mend_is_not_waited_for():
     async def body():
         found, _ = made(state="failed", reason="the model file can't be used (exit code 4)")
         for asked in (
-            found.embed(CLIP, Manner()),
-            found.predict(CLIP, 0, Manner()),
-            found.act(CLIP, (), (1.0, 1.0), Manner()),
-            found.begin(scenes.Quest(CLIP, CLIP, ()), 1.0),
+            found.embed(CLIP, manner()),
+            found.predict(CLIP, 0, manner()),
+            found.act(CLIP, (), (1.0, 1.0), manner()),
+            found.begin(scenes.Quest(CLIP, CLIP, ()), manner()),
         ):
             with pytest.raises(EngineError, match="no scene engine runs: the model file"):
                 await asked
@@ -95,7 +114,7 @@ def test_a_model_without_actions_says_so():
     async def body():
         found, _ = made(Passive())
         with pytest.raises(NotReady, match="never shown an action"):
-            await found.act(CLIP, (), (1.0,), Manner())
+            await found.act(CLIP, (), (1.0,), manner())
 
     asyncio.run(body())
 
@@ -105,7 +124,7 @@ def test_a_model_without_actions_says_so():
 def test_time_is_counted_in_steps_of_frames(horizon_us, fps, ahead):
     async def body():
         found, _ = made()
-        answer, taken = await found.predict(CLIP, horizon_us, Manner(fps=fps))
+        answer, taken = await found.predict(CLIP, horizon_us, manner(fps=fps))
         return answer.values[0, 0] / 3, taken
 
     steps, taken = asyncio.run(body())
@@ -116,7 +135,7 @@ def test_too_far_ahead_is_refused():
     async def body():
         found, _ = made()
         with pytest.raises(SettingError, match="at 4 fps up to 32000000"):
-            await found.predict(CLIP, 32_000_001, Manner())
+            await found.predict(CLIP, 32_000_001, manner())
 
     asyncio.run(body())
 
@@ -128,7 +147,7 @@ def followed(monkeypatch, client, bounds=""):
         monkeypatch.setattr(scenes, "POLL_S", 0.0)
         monkeypatch.setattr(scenes, "FIRST_POLL_S", 0.0)
         found, _ = made(client)
-        work = await found.begin(scenes.Quest(CLIP, CLIP, (), bounds), 1.0)
+        work = await found.begin(scenes.Quest(CLIP, CLIP, (), bounds), manner())
         job = found.follow(ME, work)
         async with asyncio.timeout(10):
             while found._jobs.get(job.id).state == "running":
@@ -160,5 +179,6 @@ def test_an_engine_that_forgot_it_ends_it_at_once(monkeypatch):
             raise NotFound("no plan")
 
     client = Anew()
-    assert isinstance(followed(monkeypatch, client).error, NotFound)
+    error = followed(monkeypatch, client).error
+    assert (type(error), str(error)) == (EngineError, "the engine was restarted; plan again")
     assert client.polls == 1

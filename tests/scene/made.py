@@ -10,12 +10,13 @@ VERSIONS = {"vitl-256": "2.0", "vitl-384-2.1": "2.1", "vitg-384-2.1": "2.1", "vi
 
 
 def install(root, preset, precisions=("fp32",)):
-    """The model `preset` of a tiny size, under its own name."""
-    table = fakes.shapes(preset, tiny=True)
+    """The model `preset` of a tiny size, under its own name; `<preset>-probe` has one."""
+    published = preset.removesuffix("-probe")
+    table = fakes.shapes(published, tiny=True, probe=published != preset)
     states = {part: dict(fakes.tensors(shape, 3)) for part, shape in table.items()}
     recipe = Recipe(
         name=preset,
-        version=VERSIONS[preset],
+        version=VERSIONS[published],
         shapes=table,
         source={"scheme": "own"},
         precisions=precisions,

@@ -6,7 +6,7 @@ import tempfile
 import torch
 from torch import nn
 
-from jepad.jepa.video.shape import ActionShape, EncoderShape, PredictorShape
+from jepad.jepa.video.shape import ActionShape, EncoderShape, PredictorShape, ProbeShape
 from jepad.learn.video import parts
 from jepad.learn.video.install import Recipe, make
 from jepad.models import library
@@ -29,11 +29,13 @@ LATER_PREDICTOR = PredictorShape(
 ACTION = ActionShape(
     width=48, depth=2, heads=4, hidden=96, source=48, grid=GRID, layout="tiled", actions=2, states=2
 )
+PROBE = ProbeShape(width=48, heads=16, depth=4, classes=7, hidden=96)
 _KEPT = []
 SHAPES = {
     "2.0": {"encoder": ENCODER, "predictor": PREDICTOR},
     "2.1": {"encoder": LATER, "predictor": LATER_PREDICTOR},
     "2-ac": {"encoder": ENCODER, "action": ACTION},
+    "2.0 classifier": {"encoder": ENCODER, "probe": PROBE},
 }
 
 
@@ -59,7 +61,7 @@ def installed(version):
     modules = {part: network(shape, seed) for seed, (part, shape) in
                enumerate(SHAPES[version].items())}  # fmt: skip
     recipe = Recipe(
-        name=version, version=version, shapes=SHAPES[version], source={"scheme": "own"},
+        name=version, version=version[:4].strip(), shapes=SHAPES[version], source={"scheme": "own"},
         precisions=("fp32",), random=True, ungated=True,
     )  # fmt: skip
     make(directory, recipe, lambda part, key: modules[part].state_dict()[key], lambda *_: None)

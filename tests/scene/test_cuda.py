@@ -10,7 +10,7 @@ from jepad.errors import DeviceLost, EngineError, ModelError, NotFound, SettingE
 from jepad.jepa.video.rollout import Moment, World, rollout
 from jepad.models import library
 from jepad.planning.energy import l1
-from jepad.scene import cuda, onnx
+from jepad.scene import cuda, onnx, wire
 from jepad.scene.capture import Recorded, Repeats
 from jepad.scene.model import Model
 from jepad.vision.grid import Grid
@@ -38,6 +38,27 @@ def test_tokens_are_those_of_onnx_runtime(version):
     got, expected = (each.encode(_patches(2), tables).tokens for each in (ours, theirs))
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_a_picture_is_that_of_onnx_runtime():
+    ours, theirs = _loaded("2.1"), onnx.load(small.installed("2.1"), "fp32")
+    tables = Model(ours.manifest).whole(Grid(1, 4, 4))
+    given = _patches(2, 16, small.LATER.image_inputs), tables, True
+    got, expected = (each.encode(*given) for each in (ours, theirs))
+    np.testing.assert_allclose(got.tokens, expected.tokens, atol=2e-5)
+    np.testing.assert_allclose(got.levels, expected.levels, atol=2e-5)
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 2e-5), ("bf16", 0.1)])
+def test_classes_are_those_of_onnx_runtime(precision, most):
+    name = "2.0 classifier"
+    ours, theirs = _loaded(name, precision), onnx.load(small.installed(name), "fp32")
+    tokens = _patches(3, 32, 48)
+    got, expected = (each.classify(tokens) for each in (ours, theirs))
+    assert got.shape == (3, 7)
+    np.testing.assert_allclose(got, expected, atol=most)
+    with pytest.raises(EngineError, match="no probe"):
+        _loaded("2.0").classify(tokens)
 
 
 def test_tokens_that_are_kept_keep_their_places():
@@ -100,6 +121,12 @@ def test_cheaper_precisions_are_close(precision, least, ungated):
     assert cheap.precision == precision
     assert cheap.resident_bytes < 0.52 * exact.resident_bytes
     assert (cheap.accuracy is None) == (precision == "bf16")
+    told = wire.accuracy(cheap.gate)
+    assert (told is None) == (precision == "bf16")
+    assert told is None or (told.pooled, told.worst) == (
+        cheap.accuracy.pooled,
+        cheap.accuracy.worst,
+    )
 
 
 def test_rounded_weights_are_measured_with_the_planners_choices(ungated):

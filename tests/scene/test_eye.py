@@ -38,8 +38,17 @@ def test_2ac_sees_each_frame_alone(model, clip):
     np.testing.assert_array_equal(seen.patches[1], twice)
 
 
-@pytest.mark.parametrize("preset", ["vitl-256", "vitg-384-2.1"])
-@pytest.mark.parametrize("count", [1, 3])
+def test_one_frame_is_a_picture_to_a_model_that_knows_pictures(model, clip):
+    known = Model(model("vitg-384-2.1").manifest)
+    shape = known.encoder
+    seen = Eye(known).look(clip(1))
+    wanted = unfold(preprocess.evaluate(clip(1), shape.size), 1, shape.patch)
+    np.testing.assert_array_equal(seen.patches, wanted[None])
+    assert (seen.steps, seen.grid, wanted.shape[1]) == (1, known.frame, shape.image_inputs)
+
+
+@pytest.mark.parametrize(("preset", "count"), [("vitl-256", 1), ("vitl-256", 3),
+    ("vitg-384-2.1", 3)])  # fmt: skip
 def test_frames_that_are_no_clip(model, clip, preset, count):
     with pytest.raises(SettingError):
         Eye(Model(model(preset).manifest)).look(clip(count))

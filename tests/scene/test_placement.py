@@ -2,7 +2,7 @@
 
 import pytest
 
-from jepad.errors import NotFound, TooLarge
+from jepad.errors import SettingError, TooLarge
 from jepad.scene.placement import Device, choose, cpu, least_loaded
 
 GB = 10**9
@@ -36,7 +36,7 @@ def test_one_that_is_named_is_taken_or_refused():
     assert choose([CPU, SMALL, LARGE], need(2), "cuda:0") is SMALL
     with pytest.raises(TooLarge, match=r"cuda:0 has 3,000 MB free and 4,000 MB are needed"):
         choose([CPU, SMALL, LARGE], need(4), "cuda:0")
-    with pytest.raises(NotFound, match=r"no device 'cuda:3' here \(there are: cpu, cuda:0\)"):
+    with pytest.raises(SettingError, match=r"no device 'cuda:3' here \(there are: cpu, cuda:0\)"):
         choose([CPU, SMALL], need(1), "cuda:3")
 
 

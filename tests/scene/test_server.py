@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import zmq
 
-from jepad.errors import EngineError, Late, NotFound, SettingError
+from jepad.errors import EngineError, Late, NotFound, SettingError, TooLarge
 from jepad.ring.layout import Layout
 from jepad.ring.writer import Writer
-from jepad.scene import wire
+from jepad.scene import budget, wire
 from jepad.scene.client import Quest, SceneClient
 from jepad.worker.tongue import encode
 
@@ -49,6 +49,8 @@ def test_frames_are_embedded_and_known_the_second_time(places, model, engine, cl
         said = await client.describe()
         assert (said.model, said.version, said.device) == ("vitl-256", "2.0", "cpu")
         assert said.random
+        assert said.accuracy.passed
+        assert said.accuracy.pooled > 0.9999 < said.accuracy.worst
         assert said.actions == 0
         first = await client.embed(frames)
         steps, rows, columns = first.grid
@@ -227,9 +229,9 @@ def test_it_ends_when_asked_and_leaves_no_socket(places, model, engine):
 @pytest.mark.parametrize(
     ("flags", "code", "said"),
     [
-        (["nothing"], 1, "no model 'nothing' is installed"),
+        (["nothing"], 4, "no model 'nothing' is installed"),
         (["vitl-256", "--memory-max", "1000"], 5, "the limit is"),
-        (["vitl-256", "--device", "cuda:7"], 1, "no device 'cuda:7' here"),
+        (["vitl-256", "--device", "cuda:7"], 2, "no device 'cuda:7' here"),
     ],
 )
 def test_what_can_not_be_served_is_said(places, model, engine, flags, code, said):
@@ -237,6 +239,19 @@ def test_what_can_not_be_served_is_said(places, model, engine, flags, code, said
     child = engine(*flags)
     assert child.wait(PATIENCE_S) == code
     assert said in child.stderr.read()
+
+
+def test_the_memory_limit_is_of_the_work_too(places, model, engine, clip):
+    limit = budget.needed(model(), "fp32")
+    engine("vitl-256", "--memory-max", str(limit))
+
+    async def calls(client):
+        frames = (await client.describe()).frames
+        assert (await client.embed(clip(frames))).values.size
+        with pytest.raises(TooLarge, match="the limit is"):
+            await client.embed(clip(4 * frames))
+
+    ask(places, calls)
 
 
 def test_a_damaged_model_is_refused(places, model, engine, tmp_path):

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from jepad.errors import NotFound, TooLarge
+from jepad.errors import SettingError, TooLarge
 from jepad.scene import start
 from jepad.scene.placement import Device, cpu
 
@@ -61,7 +61,7 @@ def test_one_that_is_named(gpus, model):
     gpus({"cuda:0": 1000, "cuda:1": 9 * GB})
     with pytest.raises(TooLarge, match="cuda:0 has 0 MB free"):
         start._load(flags(device="cuda:0"), model(), ())
-    with pytest.raises(NotFound):
+    with pytest.raises(SettingError):
         start._load(flags(device="cuda:5"), model(), ())
     assert start._load(flags(device="cpu"), model(), ()).device == "cpu"
 
@@ -70,6 +70,15 @@ def test_the_limit_counts_wherever(gpus, model):
     gpus({"cuda:1": 9 * GB})
     with pytest.raises(TooLarge, match=r"model vitl-256 on cuda:1 needs .* the limit is"):
         start._load(flags(memory_max=1000), model(), ())
+
+
+def test_a_precision_that_is_not_there_is_refused_unless_a_device_was_lost(gpus, model):
+    loaded = gpus({"cuda:0": 9 * GB})
+    with pytest.raises(SettingError, match=r"'int8' is not in model vitl-256 .* are: fp32\)"):
+        start._load(flags(device="cpu", precision="int8"), model(), ())
+    assert start._load(flags(precision="int8"), model(), ("cuda:0",)).precision == "fp32"
+    start._load(flags(precision="int8"), model(), ())
+    assert loaded == [("cuda:0", "int8")]
 
 
 def test_without_a_gpu_torch_is_not_asked(monkeypatch):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from jepad.errors import EngineError
 from jepad.scene.supervisor import SceneSupervisor, Wanted, devices_of
 
 from .conftest import PATIENCE_S
@@ -52,6 +53,23 @@ def test_killed_it_answers_again(places, model, clip):
     run(places, Wanted("vitl-256", device="cpu"), scenario)
 
 
+def test_what_was_asked_ends_with_the_engine(places, model, clip):
+    model()
+
+    async def scenario(supervisor):
+        await soon(lambda: supervisor.state == "running")
+        (first,) = supervisor.pids
+        os.kill(first, signal.SIGSTOP)  # it can't answer before its end
+        call = asyncio.ensure_future(supervisor.client.embed(clip(2), timeout=600))
+        await asyncio.sleep(0.5)
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(EngineError, match="engine ended: killed by signal 9"):
+                await call
+
+    run(places, Wanted("vitl-256", device="cpu"), scenario)
+
+
 def test_one_a_device_and_calls_go_to_both(places, model, clip):
     model()
 
@@ -73,12 +91,18 @@ def test_one_a_device_and_calls_go_to_both(places, model, clip):
     [
         (Wanted("vitl-256", device="cpu", memory_max_bytes=1000), "too little memory"),
         (Wanted("../nowhere", device="cpu"), "model"),
+        (Wanted("nothing", device="cpu"), "no model 'nothing' is installed"),
+        (Wanted("vitl-256", device="cuda:7"), "no device 'cuda:7' here"),
+        (Wanted("vitl-256", device="cpu", precision="int8"), "there are: fp32"),
     ],
 )
 def test_what_can_not_start_says_why(places, model, wanted, reason):
     model()
 
     async def scenario(supervisor):
+        with pytest.raises(EngineError, match="engine ended") as refused:
+            await supervisor.client.describe(timeout=600)  # it waits for an engine to come
+        assert reason in str(refused.value)
         await soon(lambda: supervisor.state == "failed")
         assert reason in supervisor.reason
         assert supervisor.restarts == 0

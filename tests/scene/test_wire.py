@@ -71,6 +71,13 @@ def test_numbers_that_are_none():
         wire.floats_of(blob, [data], "H A")
 
 
+def test_figures_of_a_gate():
+    figures = {"pooled": 0.9, "worst": 0.5, "passed": False, "limits": {}, "agreement": None}
+    assert wire.accuracy(figures) == wire.Accuracy(0.9, 0.5, False)
+    for other in ({}, {"pooled": 0.9}, figures | {"worst": "low"}):
+        assert wire.accuracy(other) is None
+
+
 def raw(**fields):
     whole = {"type": "EmbedFrames", "id": 1, "deadline_ns": 1, "frames": clip()} | fields
     return msgspec.msgpack.encode(whole)

@@ -121,3 +121,65 @@ def test_a_descriptor_wakes_it(runtime):
     finally:
         os.close(event)
         door.close()
+
+
+def failing(runtime, everything, *words):
+    """What becomes of calls when the worker is said to be gone."""
+
+    async def run():
+        link = Link(f"ipc://{runtime}/parrot.sock", TONGUE)
+        calls = [
+            asyncio.ensure_future(link.ask(Said, lambda n, d, w=w: Ask(n, d, w), 60.0))
+            for w in words
+        ]
+        try:
+            await asyncio.sleep(0.5)
+            link.fail(EngineError("the parrot ended: a cat"), everything)
+            done, _ = await asyncio.wait(calls, timeout=10)
+            return [call.exception() for call in calls if call in done]
+        finally:
+            for call in calls:
+                call.cancel()
+            await link.close()
+
+    return asyncio.run(run())
+
+
+def test_calls_end_with_their_worker(runtime):
+    with Parrot(runtime):
+        errors = failing(runtime, False, "silence", "silence")
+    assert [str(error) for error in errors] == ["the parrot ended: a cat"] * 2
+    assert {type(error) for error in errors} == {EngineError}
+
+
+def test_calls_that_wait_for_a_worker_end_when_none_will_come(runtime):
+    os.mkdir(runtime)
+    assert [str(error) for error in failing(runtime, True, "a")] == ["the parrot ended: a cat"]
+
+
+def test_closed_it_leaves_no_call_waiting(runtime):
+    async def run():
+        link = Link(f"ipc://{runtime}/parrot.sock", TONGUE)
+        call = asyncio.ensure_future(link.ask(Said, lambda n, d: Ask(n, d, "silence"), 60.0))
+        await asyncio.sleep(0.1)
+        await link.close()
+        async with asyncio.timeout(10):
+            with pytest.raises(EngineError, match="not asked any more"):
+                await call
+
+    with Parrot(runtime):
+        asyncio.run(run())
+
+
+def test_what_breaks_a_record_is_answered_at_once(runtime):
+    async def run():
+        link = Link(f"ipc://{runtime}/parrot.sock", TONGUE)
+        try:
+            async with asyncio.timeout(30):
+                with pytest.raises(EngineError, match="not a request"):
+                    await link.ask(Said, lambda n, d: Ask(n, d, 5), 600.0)
+        finally:
+            await link.close()
+
+    with Parrot(runtime):
+        asyncio.run(run())

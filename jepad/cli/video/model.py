@@ -147,8 +147,12 @@ def _import(options: Namespace) -> int:
     if options.subject is None:
         raise SettingError("which checkpoint? jepactl model import PATH")
     words = [options.subject, "--root", shelf.target(options.bus)]
+    if options.probe_of is not None:
+        whole = shelf.find(options.bus, options.probe_of)
+        words += [f"--probe-of={whole.directory}"]
+        options.precision = options.precision or ",".join(whole.manifest.precisions)
     words += ["--precision", options.precision or "int8"]
-    for name in ("name", "preset", "licence", "key", "sha256"):
+    for name in ("name", "preset", "licence", "key", "sha256", "heads"):
         if getattr(options, name) is not None:
             words += [f"--{name}={getattr(options, name)}"]
     words += [f"--{name}" for name in ("force", "ungated") if getattr(options, name)]
@@ -218,6 +222,8 @@ def _remove(options: Namespace) -> int:
             continue
         output.note(f"{options.subject} is removed from {root}")
         return 0
+    if options.subject == library.TOY:
+        raise SettingError("toy ships with jepad and can't be removed")
     raise NotFound(f"no model {options.subject!r} is installed; see: jepactl model list")
 
 

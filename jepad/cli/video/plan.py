@@ -81,6 +81,8 @@ def run(options: Namespace) -> int:
 
 
 def _walked(options: Namespace, name: str) -> int:
+    if options.state:
+        raise SettingError("--state is of a robot; in the toy world --start IMAGE tells it")
     known = shelf.find(options.bus, name).manifest.story
     start, goal = ends = _ends(options, known)
     with scenes.opened(options.bus, name) as scene, Bar() as bar:
@@ -92,6 +94,7 @@ def _walked(options: Namespace, name: str) -> int:
     if options.json:
         output.say_json({
             "environment": library.TOY, "model": about.name, "digest": about.digest,
+            "random": about.random,
             "device": about.device, "where": about.where, "search": search,
             "start": start.tolist(), "goal": goal.tolist(),
             "steps": [asdict(step) for step in walk.steps], "reached": walk.reached,
@@ -118,7 +121,8 @@ def _walk(
         done = len(steps)
         points = POINTS if options.out and not done else 0
         quest = Quest(
-            toy.render(state)[None], wanted[None], state.tolist(), library.TOY,
+            toy.render(state)[None], wanted[None], state.tolist(),
+            options.bounds or library.TOY,
             search | {"seed": options.seed + done, "landscape": points},
         )  # fmt: skip
         words = f"step {done + 1}: {left:.2f} to go"
@@ -154,7 +158,7 @@ def _located(path: str) -> Floats:
     square = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
     seen = bilinear(square[None], toy.SIDE, toy.SIDE)[0].astype(np.int16)
     best, reach = np.zeros(2, np.float32), 1.0
-    while reach > 1e-3:  # each time a quarter as far around the best so far
+    while reach > 1e-3:  # each time a third as far around the best so far
         line = np.linspace(-reach, reach, 9)
         grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
         states = np.clip(best + grid, -1, 1).astype(np.float32)
@@ -190,6 +194,7 @@ def _planned(options: Namespace, name: str) -> int:
     if options.json:
         output.say_json({
             "environment": None, "model": about.name, "digest": about.digest,
+            "random": about.random,
             "device": about.device, "where": about.where, "search": search, "state": state,
             "action": found.action, "names": found.names, "energies": found.energies,
             "out": options.out, "landscape": _landscape_json(found.landscape),
@@ -202,6 +207,8 @@ def _planned(options: Namespace, name: str) -> int:
     first, last = found.energies[0], found.energies[-1]
     kept = f"; {options.out}" if options.out else ""
     output.say(f"energy {first:.4g}, after the search {last:.4g}{kept}. Nothing was done.")
+    if about.random:
+        output.note("its weights are random: the plan means nothing")
     return 0
 
 

@@ -22,7 +22,16 @@ from jepad.cli.bus import Client
 from jepad.cli.predict import WORLD_MODEL
 from jepad.cli.status import MANAGER
 from jepad.cli.video import shelf
-from jepad.errors import BusError, EngineError, JepadError, Late, NotFound, RateLimited, named
+from jepad.errors import (
+    BusError,
+    EngineError,
+    JepadError,
+    Late,
+    NotFound,
+    NotReady,
+    RateLimited,
+    named,
+)
 from jepad.models import library
 
 Frames = npt.NDArray[np.uint8]  # [T, H, W, 3], RGB
@@ -52,6 +61,7 @@ class About:
     states: int  # numbers of a state that actions are planned in; 0 = it plans none
     random: bool | None  # weights nobody trained; None = nobody said
     where: str  # who runs it, in words
+    image: bool = False  # whether one frame is a picture to it, not a clip cut short
 
     @property
     def alone(self) -> bool:
@@ -90,6 +100,14 @@ class Quest:
     search: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a clip looks like to the model."""
+
+    values: Floats  # tokens [K, D], or their mean [D]
+    classes: tuple[tuple[int, float], ...] = ()  # by number, with probability; the likeliest first
+
+
 Progress = Callable[[float, str], None]  # share done, words
 
 
@@ -98,8 +116,8 @@ class Scene(Protocol):
 
     about: About
 
-    def embed(self, frames: Frames, pool: str) -> Floats:
-        """Tokens [K, D] of a clip; with pool "mean" their mean [D]."""
+    def embed(self, frames: Frames, pool: str, classes: int = 0) -> Seen:
+        """Tokens [K, D] of a clip; with pool "mean" their mean [D]; and so many classes of it."""
 
     def plan(self, quest: Quest, progress: Progress) -> Found:
         """A plan; a KeyboardInterrupt on the way cancels it."""
@@ -131,13 +149,13 @@ class Own:
         told = client.describe()
         self.about = About(
             told.model, told.version, told.digest, told.device, told.size, told.frames,
-            told.tubelet, told.states, told.random, "an engine of its own",
+            told.tubelet, told.states, told.random, "an engine of its own", told.image,
         )  # fmt: skip
 
-    def embed(self, frames: Frames, pool: str) -> Floats:
+    def embed(self, frames: Frames, pool: str, classes: int = 0) -> Seen:
         """As Scene."""
-        values: Floats = self._client.embed(frames, pool=pool, timeout=PATIENCE_S).values
-        return values
+        found = self._client.embed(frames, pool=pool, timeout=PATIENCE_S, classes=classes)
+        return Seen(found.values, tuple(zip(found.classes, found.probabilities, strict=True)))
 
     def plan(self, quest: Quest, progress: Progress) -> Found:
         """As Scene."""
@@ -150,7 +168,8 @@ class Own:
         try:
             return self._followed(job, progress)
         except KeyboardInterrupt:
-            self._client.cancel(job)
+            with contextlib.suppress(JepadError):  # it ends with us anyway
+                self._client.cancel(job)
             raise
 
     def _followed(self, job: str, progress: Progress) -> Found:
@@ -173,17 +192,19 @@ class Served:
         self.about = about
         client.connection.patience_s = SERVED_S + 5
 
-    def embed(self, frames: Frames, pool: str) -> Floats:
+    def embed(self, frames: Frames, pool: str, classes: int = 0) -> Seen:
         """As Scene."""
-        options = {"pool": ("s", pool), "deadline_usec": ("t", round(SERVED_S * 1e6))}
+        options: dict[str, tuple[str, Any]] = {"pool": ("s", pool)}
+        options |= {"deadline_usec": ("t", round(SERVED_S * 1e6))}
+        options |= {"classes": ("x", classes)} if classes else {}
         with _files(frames) as files:
             try:
                 told, values = self._ask("EmbedFrames", "va{sv}", (("h", 0), options), files)
             except Late as error:
                 raise Late(f"{error}. Fewer frames take less time: --window") from error
         self._known(told.get("model", self.about.digest))
-        embedding: Floats = values[told["embedding"]]
-        return embedding
+        pairs = zip(told.get("classes", ()), told.get("probabilities", ()), strict=True)
+        return Seen(values[told["embedding"]], tuple(pairs))
 
     def plan(self, quest: Quest, progress: Progress) -> Found:
         """As Scene."""
@@ -241,9 +262,17 @@ def _served(bus: str, name: str | None) -> Served | None:
         return None
     described = json.loads(text)
     told = described.get("scene_model") or described.get("scene")
-    if not isinstance(told, dict) or "size" not in told or name not in (None, told["model"]):
+    if not isinstance(told, dict) or name not in (None, told["model"]):
         return None
-    names = ("version", "digest", "device", "size", "frames", "tubelet", "random")
+    if "size" not in told:
+        if name is not None:
+            return None
+        why = f": {told['reason']}" if told.get("reason") else ""
+        raise NotReady(
+            f"the daemon's {told['model']} is {told['state']}{why}. "
+            "Try again, or name a model for an engine of its own: --model"
+        )
+    names = ("version", "digest", "device", "size", "frames", "tubelet", "random", "image")
     fields: dict[str, Any] = {name: told.get(name) for name in names}
     states, where = int(told.get("states", 0)), f"the daemon ({client.which} bus)"
     return Served(client, About(name=told["model"], states=states, where=where, **fields))

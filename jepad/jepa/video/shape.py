@@ -17,6 +17,8 @@ from jepad.vision.grid import Grid, Layout, Rope
 
 Version = Literal["2.0", "2.1"]
 CHANNELS = 3  # red, green, blue
+#: Several times what is published.
+MOST, LARGEST = 1 << 20, {"depth": 256, "heads": 256, "width": 1 << 15, "hidden": 1 << 17}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,10 @@ class EncoderShape:
     levels: tuple[int, ...] = ()  # 2.1: blocks read out, the last one included; one norm each
 
     def __post_init__(self) -> None:
-        _positive(self, "width", "depth", "heads", "hidden", "patch", "tubelet")
+        _positive(self, "width", "depth", "heads", "hidden", "patch", "tubelet", "size", "frames")
         _rotary(self.width, self.heads)
+        if self.frames % self.tubelet or self.size % self.patch:
+            raise SettingError(self._refusal(self.frames, self.size, self.size))
         if (self.version == "2.1") != bool(self.levels):
             raise SettingError("2.1 reads out levels, and 2.0 does not")
         if self.levels and self.levels[-1] != self.depth - 1:
@@ -67,6 +71,11 @@ class EncoderShape:
     def inputs(self) -> int:
         """Values of one patch of a clip."""
         return CHANNELS * self.tubelet * self.patch**2
+
+    @property
+    def image_inputs(self) -> int:
+        """Values of one patch of a single image (2.1)."""
+        return self.inputs // self.tubelet
 
     def grid_of(self, frames: int, rows: int, columns: int) -> Grid:
         """Of a clip of so many frames of rows × columns pixels. SettingError: it doesn't divide."""
@@ -211,9 +220,11 @@ def from_json(data: object) -> AnyShape:
 
 
 def _positive(shape: AnyShape, *names: str) -> None:
-    wrong = [name for name in names if getattr(shape, name) < 1]
+    """And no larger than any network there could be: a file may ask for anything."""
+    wrong = [name for name in names if not 1 <= getattr(shape, name) <= LARGEST.get(name, MOST)]
     if wrong:
-        raise SettingError(f"{', '.join(wrong)} of a {type(shape).__name__} must be at least 1")
+        limits = ", ".join(f"{name} 1 to {LARGEST.get(name, MOST)}" for name in wrong)
+        raise SettingError(f"a {type(shape).__name__} has {limits}")
 
 
 def _divides(width: int, heads: int) -> None:

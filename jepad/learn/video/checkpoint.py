@@ -103,6 +103,11 @@ class Meta:
         self.files: tuple[str, ...] = (path,)
         whole = _unpickled(path)
         self._parts: dict[str, dict[str, Tensor]] = {}
+        if keys.PROBES in whole:
+            raise ModelError(
+                f"{path}: holds a probe, which reads an encoder's tokens and is no model by "
+                "itself: import it with --probe-of MODEL"
+            )
         strange = [k for k in whole if k not in keys.TRAINING | keys.COPIES | {"predictor"}]
         if strange:
             raise ModelError(
@@ -144,6 +149,28 @@ class Meta:
             return self._parts[part][key]
         except KeyError:
             raise _missing(self.path, f"{part}'s {key}") from None
+
+
+class MetaProbe(Meta):
+    """Meta's pickle of attentive probes: a list of classifiers that were trained side by side."""
+
+    def __init__(self, path: str, key: str | None) -> None:
+        """`key`: the number of the classifier; may be left out where there is one."""
+        self.path, self.version = path, ""
+        self.files = (path,)
+        whole = _unpickled(path)
+        strange = [k for k in whole if k not in keys.TRAINING | {keys.PROBES}]
+        found = whole.get(keys.PROBES)
+        if strange or not isinstance(found, list) or not found:
+            what = f"entry {strange[0]!r}" if strange else f"no list {keys.PROBES!r}"
+            raise ModelError(f"{path}: is no probe of V-JEPA 2: has {what}; nothing imported")
+        self.key = key or "0"
+        if not self.key.isdecimal() or int(self.key) >= len(found) or (not key and len(found) > 1):
+            raise ModelError(
+                f"{path}: holds {len(found)} classifiers: choose one with --key 0 to "
+                f"{len(found) - 1}; which one is best, its publisher says"
+            )
+        self._parts = {"probe": _state(path, keys.PROBES, found[int(self.key)])}
 
 
 class HuggingFace:
@@ -268,6 +295,8 @@ def _refused(path: str, words: str) -> ModelError:
             f"{path}: the pickle asks for code ({what}), which is never run; "
             "no checkpoint of V-JEPA 2 needs any: get it from its publisher"
         )
+    if "weights_only" in words:  # torch goes on to advise what must never be done
+        words = "it asks for more than plain tensors"
     return ModelError(f"{path}: is damaged or no checkpoint ({_first(words)}); download it again")
 
 

@@ -25,7 +25,7 @@ from jepad.jepa.video.shape import (
 from jepad.learn.video import parts
 from jepad.learn.video.checkpoint import Checkpoint, config_beside, read_json
 
-_PROBE_HEADS = 16  # of every published probe
+PROBE_HEADS = 16  # of every published probe
 #: Beside a checkpoint of other than the published sizes: {"shapes": {part: shape}, "random": bool}.
 BESIDE = ".json"
 
@@ -47,7 +47,7 @@ def detect(checkpoint: Checkpoint, preset: str | None = None) -> Detected:
     SettingError: no such preset. ModelError: a size nobody published and nobody described, or a
     part that is not of the size that the others say.
     """
-    about = _beside(checkpoint)
+    about = beside(checkpoint)
     random = about.get("random")
     if preset is not None:
         found = Detected(preset, "", _preset(preset), random)
@@ -203,17 +203,27 @@ def _probe(checkpoint: Checkpoint) -> ProbeShape:
     width = checkpoint.shape("probe", "linear.weight")[1]
     config = config_beside(checkpoint)
     published = any(width == p.encoder.width for p in PRESETS.values())
-    heads = _PROBE_HEADS if published else int(config.get("num_attention_heads", _PROBE_HEADS))
+    heads = PROBE_HEADS if published else int(config.get("num_attention_heads", PROBE_HEADS))
+    return probe(checkpoint, heads)
+
+
+def probe(checkpoint: Checkpoint, heads: int) -> ProbeShape:
+    """The rest is in its tensors. ModelError: it isn't; SettingError: heads that can't be."""
+    wide = "pooler.cross_attention_block.mlp.fc1.weight"
+    for key in ("linear.weight", wide):
+        if len(checkpoint.shape("probe", key)) != 2:
+            raise ModelError(f"{checkpoint.path}: probe's {key} is no matrix; nothing imported")
     return ProbeShape(
-        width=width,
+        width=checkpoint.shape("probe", "linear.weight")[1],
         heads=heads,
         depth=_count(checkpoint, "probe", "pooler.blocks.{}.norm1.weight") + 1,
         classes=checkpoint.shape("probe", "linear.weight")[0],
-        hidden=checkpoint.shape("probe", "pooler.blocks.0.mlp.fc1.weight")[0],
+        hidden=checkpoint.shape("probe", wide)[0],
     )
 
 
-def _beside(checkpoint: Checkpoint) -> dict[str, Any]:
+def beside(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The description next to the file; empty where there is none."""
     path = checkpoint.files[0] + BESIDE
     about = read_json(path) if os.path.exists(path) else {}
     if not isinstance(about.get("shapes", {}), dict):

@@ -1,4 +1,5 @@
-"""V-JEPA 2's parts as ONNX graphs: encoder, mask predictor, one step of the action predictor.
+"""V-JEPA 2's parts as ONNX graphs: encoder, mask predictor, one step of the action predictor,
+attentive probe.
 
 Owns: names and order of the graphs' inputs and outputs, the layout of their weights.
 Does not know: where weights come from, what they are worth in int8 (gate.py).
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jepad.jepa.video.shape import ActionShape, EncoderShape, PredictorShape
+from jepad.jepa.video.shape import ActionShape, EncoderShape, PredictorShape, ProbeShape
 from jepad.learn.video.graph import Graph, Linear, Norm
 from jepad.learn.video.quantise import per_channel, quantised
 from jepad.vision.grid import halves_order
@@ -29,11 +30,13 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
     "encoder": ("patches", "cos", "sin"),
     "predictor": ("context", "cos", "sin", "mask_index"),
     "action": ("tokens", "action", "state", "cos", "sin", "past_keys", "past_values"),
+    "probe": ("tokens",),
 }
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "encoder": ("tokens",),
     "predictor": ("targets",),
     "action": ("next", "keys", "values"),
+    "probe": ("logits",),
 }
 LEVELS, CONTEXT_OUT, EXTRINSICS = "levels", "context_out", "extrinsics"
 
@@ -52,12 +55,13 @@ class Trunk(NamedTuple):
     heads: int
     eps: float
     int8: bool
+    turns: bool = True  # queries and keys by their place
 
 
 class Turned(NamedTuple):
     """Tables ready for [B, N, 2, heads, head], and the shape of that with values beside."""
 
-    cos: str
+    cos: str  # "" where nothing is turned
     sin: str  # negative where a half is subtracted
     split: str  # [B, N, 3, heads, head]
     head: int
@@ -89,19 +93,15 @@ def encoder(path: str, shape: EncoderShape, read: Read, int8: bool, levels: bool
     """patches [B, K, 3·tubelet·patch²] -> tokens [B, K, width] after the last norm; with `levels`
     (2.1) also levels [B, K, len(levels)·width], for a predictor that reads them.
 
-    Video only: an image of 2.1 goes through torch. Returns the bytes of its weights.
+    Where the shape knows images, patches of one frame, [B, K, 3·patch²], go through their own
+    embedding into the same blocks. Returns the bytes of its weights.
     """
     trunk = Trunk(read, "blocks", shape.depth, shape.heads, shape.block.eps, int8)
     head = shape.width // shape.heads
     with Graph(path) as graph:
-        size = 3 * shape.tubelet * shape.patch**2
-        patches = graph.input("patches", ["B", "K", size])
+        patches = graph.input("patches", ["B", "K", "P" if shape.image else shape.inputs])
         turned = _tables(graph, patches, "K", (shape.heads, head))
-        flat = read("patch_embed.proj.weight").reshape(shape.width, size)
-        bias = read("patch_embed.proj.bias")
-        if shape.modality:
-            bias = bias + read("video_mod_embed").reshape(-1)
-        x = graph.linear(graph.reshape(patches, -1, size), "patch_embed", Linear(flat, bias))
+        x = _patched(graph, shape, read, patches)
         final = "norms_block." + str(len(shape.levels) - 1) if shape.levels else "norm"
         read_at = dict(zip(shape.levels, range(len(shape.levels)), strict=True)) if levels else {}
         between = []
@@ -193,6 +193,60 @@ def action(path: str, shape: ActionShape, read: Read) -> int:
     return graph.size
 
 
+def probe(path: str, shape: ProbeShape, read: Read) -> int:
+    """tokens [B, K, width] of an encoder -> logits [B, classes]. Always float, no positions."""
+    trunk = Trunk(
+        read, "pooler.blocks", shape.depth - 1, shape.heads, shape.eps, False, turns=False
+    )
+    width, name = shape.width, "pooler.cross_attention_block"
+    with Graph(path) as graph:
+        tokens = graph.input("tokens", ["B", "K", width])
+        heads = graph.constant([3, shape.heads, width // shape.heads])
+        split = graph.node("Concat", graph.node("Shape", tokens, start=0, end=2), heads, axis=0)
+        x = graph.reshape(tokens, -1, width)
+        for i in range(trunk.depth):
+            x = _block(graph, trunk, i, x, Turned("", "", split, width // shape.heads))
+        seen = graph.norm(x, f"{name}.norm1", _norm(read, f"{name}.norm1", shape.eps))
+        both = graph.linear(seen, f"{name}.xattn.kv", _plain(read, f"{name}.xattn.kv"))
+        halves = graph.split(both, [width] * 2, -1)
+        key, value = (_like(graph, each, tokens, width) for each in halves)
+        query = read("pooler.query_tokens").reshape(1, width)
+        asked = graph.linear(
+            graph.weight("query_tokens", query), f"{name}.xattn.q", _plain(read, f"{name}.xattn.q")
+        )
+        size = graph.node(
+            "Concat", _dimension(graph, tokens, 0), graph.constant([1, width]), axis=0
+        )
+        asked = graph.node("Expand", graph.node("Unsqueeze", asked, graph.constant([0])), size)
+        mixed = graph.reshape(graph.attend(asked, key, value, shape.heads), -1, width)
+        x = _mlp(graph, read, name, graph.node("Add", mixed, "query_tokens"), shape.eps)
+        graph.output("logits", graph.linear(x, "linear", _plain(read, "linear")),
+                     ["B", shape.classes])  # fmt: skip
+    return graph.size
+
+
+def _patched(graph: Graph, shape: EncoderShape, read: Read, patches: str) -> str:
+    """patches -> [B·K, width], by the embedding of what they were cut from."""
+
+    def embedded(name: str, modality: str, size: int) -> str:
+        flat = read(f"{name}.proj.weight").reshape(shape.width, size)
+        bias = read(f"{name}.proj.bias")
+        if shape.modality:
+            bias = bias + read(modality).reshape(-1)
+        return graph.linear(graph.reshape(patches, -1, size), name, Linear(flat, bias))
+
+    def clip() -> str:
+        return embedded("patch_embed", "video_mod_embed", shape.inputs)
+
+    def image() -> str:
+        return embedded("patch_embed_img", "img_mod_embed", shape.image_inputs)
+
+    if not shape.image:
+        return clip()
+    one = graph.constant([shape.image_inputs])
+    return graph.either(graph.node("Equal", _dimension(graph, patches, 2), one), image, clip)
+
+
 def _tables(graph: Graph, like: str, count: str, heads: tuple[int, int]) -> Turned:
     cos, sin = (graph.input(name, ["R", count, heads[1]]) for name in ("cos", "sin"))
     sign = np.repeat([-1.0, 1.0], heads[1] // 2)
@@ -219,15 +273,24 @@ def _block(graph: Graph, trunk: Trunk, i: int, x: str, turned: Turned) -> str:
     return graph.node("Add", x, graph.linear(wide, f"{name}.mlp.fc2", _layer(trunk, i, "mlp.fc2")))
 
 
+def _mlp(graph: Graph, read: Read, name: str, x: str, eps: float) -> str:
+    """x [rows, width] -> the same after a norm and an MLP beside it; float."""
+    seen = graph.norm(x, f"{name}.norm2", _norm(read, f"{name}.norm2", eps))
+    wide = graph.linear(seen, f"{name}.mlp.fc1", _plain(read, f"{name}.mlp.fc1"))
+    out = graph.linear(graph.node("Gelu", wide), f"{name}.mlp.fc2", _plain(read, f"{name}.mlp.fc2"))
+    return graph.node("Add", x, out)
+
+
 def _attention(graph: Graph, trunk: Trunk, i: int, x: str, turned: Turned) -> str:
     """x [rows, width] -> [rows, width], before the output projection."""
     qkv = graph.linear(x, f"{trunk.prefix}.{i}.attn.qkv", _layer(trunk, i, "attn.qkv"))
     asked, value = graph.split(graph.node("Reshape", qkv, turned.split), [2, 1], 2)
-    low, high = graph.split(asked, [turned.head // 2] * 2, -1)
-    other = graph.node("Concat", high, low, axis=-1)
-    asked = graph.node(
-        "Add", graph.node("Mul", asked, turned.cos), graph.node("Mul", other, turned.sin)
-    )
+    if turned.cos:
+        low, high = graph.split(asked, [turned.head // 2] * 2, -1)
+        other = graph.node("Concat", high, low, axis=-1)
+        asked = graph.node(
+            "Add", graph.node("Mul", asked, turned.cos), graph.node("Mul", other, turned.sin)
+        )
     query, key = graph.split(asked, [1, 1], 2)
     width = trunk.heads * turned.head
     if turned.past is None:
@@ -243,7 +306,7 @@ def _layer(trunk: Trunk, i: int, layer: str) -> Linear:
     name = f"{trunk.prefix}.{i}.{layer}"
     found = _linear(trunk.read, name)
     weight, bias = found.weight, found.bias
-    if layer == "attn.qkv":
+    if layer == "attn.qkv" and trunk.turns:
         order = _paired(trunk.heads, weight.shape[1] // trunk.heads)
         weight, bias = weight[order], bias[order]
     if trunk.int8 and quantised(name, trunk.depth):

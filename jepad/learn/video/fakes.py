@@ -27,7 +27,7 @@ from jepad.learn.video.detect import BESIDE
 from jepad.learn.video.tensors import Entry, TensorFile
 from jepad.vision.grid import Grid
 
-FORMATS = ("meta", "hf", "hf-classifier")
+FORMATS = ("meta", "meta-probe", "hf", "hf-classifier")
 _CLASSES = 174  # of Something-Something v2
 
 
@@ -111,6 +111,16 @@ def meta(path: str, table: Mapping[str, AnyShape], seed: int = 0) -> None:
     torch.save(whole, path)
     published = any(encoder.width == preset.encoder.width for preset in PRESETS.values())
     _describe(path, {} if published else table)
+
+
+def meta_probe(path: str, shape: AnyShape, seed: int = 0, count: int = 1) -> None:
+    """Meta's pickle of probes that were trained side by side."""
+    trained = [{f"module.{key}": tensor for key, tensor in tensors(shape, seed + i)}
+               for i in range(count)]  # fmt: skip
+    state = {"opt": [{}] * count, "scaler": [None] * count, "epoch": 1, "batch_size": 4,
+             "world_size": 8}  # fmt: skip
+    torch.save({"classifiers": trained, **state}, path)
+    _describe(path, {})
 
 
 def _entry(encoder: EncoderShape, acting: bool) -> str:
@@ -203,7 +213,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     try:
-        table = shapes(args.preset, args.tiny, args.format == "hf-classifier")
+        table = shapes(args.preset, args.tiny, args.format in ("meta-probe", "hf-classifier"))
+        if args.format == "meta-probe":
+            meta_probe(args.out, table["probe"], args.seed)
+            return 0
         (meta if args.format == "meta" else hugging_face)(args.out, table, args.seed)
     except JepadError as error:
         parser.exit(error.exit_code, f"{parser.prog}: {error}\n")

@@ -10,7 +10,7 @@ its shape does not depend on what an exporter makes of a loop.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ class Graph:
         self.path, self.size = path, 0
         self._data = open(f"{path}.data", "wb")  # noqa: SIM115 - closed by __exit__
         self._nodes: list[onnx.NodeProto] = []
+        self._made = 0  # nodes, those of branches too
         self._weights: list[TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
@@ -67,6 +68,7 @@ class Graph:
     def output(self, name: str, source: str, dims: Sequence[int | str]) -> None:
         """An output; float32."""
         self._nodes.append(helper.make_node("Identity", [source], [name]))
+        self._made += 1
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(dims)))
 
     def node(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -77,11 +79,23 @@ class Graph:
         self, kind: str, inputs: Sequence[str], count: int, domain: str = "", **attributes: Any
     ) -> list[str]:
         """A node of several outputs."""
-        names = [f"{kind}_{len(self._nodes)}_{i}" for i in range(count)]
+        names = [f"{kind}_{self._made}_{i}" for i in range(count)]
+        self._made += 1
         self._nodes.append(
             helper.make_node(kind, list(inputs), names, names[0], domain=domain, **attributes)
         )
         return names
+
+    def either(self, condition: str, then: Callable[[], str], otherwise: Callable[[], str]) -> str:
+        """What one of two makes; the other is not computed. `condition` is a bool [1]."""
+        outside, branches = self._nodes, {}
+        for name, make in (("then_branch", then), ("else_branch", otherwise)):
+            self._nodes = []
+            # Its shape may differ from call to call; the runtime finds it out.
+            out = helper.make_tensor_value_info(make(), TensorProto.FLOAT, None)
+            branches[name] = helper.make_graph(self._nodes, name, [], [out])
+        self._nodes = outside
+        return self.node("If", condition, **branches)
 
     def constant(self, values: Any, kind: type = np.int64) -> str:
         """A small constant, kept once however often it is asked for."""

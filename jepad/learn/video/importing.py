@@ -58,9 +58,11 @@ def main(argv: list[str] | None = None) -> int:
         sha256=args.sha256,
         replace=args.force,
         ungated=args.ungated,
+        probe_of=args.probe_of,
+        heads=args.heads,
     )
     try:
-        _limit(request.path)
+        _limit(request.path, request.probe_of)
         found = run(request, _Told())
     except JepadError as error:
         _say({"error": str(error), "code": error.exit_code})
@@ -91,10 +93,10 @@ def _say(what: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _limit(path: str) -> None:
+def _limit(path: str, beside: str | None) -> None:
     """No file makes this process larger than a checkpoint of its size may: a bomb ends here."""
     try:
-        size = _bytes(path)
+        size = _bytes(path) + (_bytes(beside) if beside else 0)
     except OSError as e:
         raise ModelError(f"{path}: can't be read ({e.strerror})") from e
     most = 3 * size + _ROOM
@@ -123,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--sha256")
     add("--force", action="store_true")
     add("--ungated", action="store_true")
+    add("--probe-of")
+    add("--heads", type=int, default=16)
     add("--parent", type=int, default=0)
     return out
 

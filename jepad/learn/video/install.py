@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import Tensor
 
-from jepad.errors import ModelError
+from jepad.errors import ModelError, SettingError
 from jepad.jepa.video.shape import (
     ActionShape,
     AnyShape,
@@ -26,9 +27,8 @@ from jepad.jepa.video.shape import (
     PredictorShape,
     to_json,
 )
-from jepad.learn.video import export, measure, parts
-from jepad.learn.video.checkpoint import Checkpoint, open_checkpoint
-from jepad.learn.video.detect import detect
+from jepad.learn.video import detect, export, measure, parts
+from jepad.learn.video.checkpoint import Checkpoint, MetaProbe, open_checkpoint
 from jepad.learn.video.request import Request, Tell
 from jepad.learn.video.tensors import Entry, TensorFile
 from jepad.models import footprint, library
@@ -58,8 +58,10 @@ class Recipe:
 def install(request: Request, tell: Tell) -> library.Installed:
     """Import a checkpoint into the library, whole or not at all."""
     tell("open", 0, 1)
+    if request.probe_of is not None:
+        return _with_probe(request, library.read(request.probe_of), tell)
     checkpoint = open_checkpoint(request.path, request.key)
-    found = detect(checkpoint, request.preset)
+    found = detect.detect(checkpoint, request.preset)
     name = library.checked_name(request.name or found.name)
     with library.installing(request.root, name, request.replace) as directory:
         source = {
@@ -81,6 +83,53 @@ def install(request: Request, tell: Tell) -> library.Installed:
             ungated=request.ungated,
         )
         make(directory, recipe, checkpoint.get, tell)
+    return library.find(request.root, name)
+
+
+def _with_probe(request: Request, base: library.Installed, tell: Tell) -> library.Installed:
+    """A model again, under another name, with a probe of its tokens."""
+    manifest, shapes = base.manifest, parts.shapes_of(base.manifest.shapes)
+    if request.preset or "action" in shapes:
+        why = "--preset is of whole checkpoints" if request.preset else "a 2-AC model has no probe"
+        raise SettingError(f"a probe of {manifest.name}: {why}")
+    checkpoint = MetaProbe(request.path, request.key)
+    probe = detect.probe(checkpoint, request.heads)
+    detect.check(checkpoint, {"probe": probe})
+    encoder = shapes["encoder"]
+    if probe.width != encoder.width:
+        raise ModelError(
+            f"{request.path}: reads tokens of width {probe.width}, those of {manifest.name} have "
+            f"{encoder.width}: it is a probe of another model"
+        )
+    library.verify(base, tell)
+    name = library.checked_name(request.name or f"{manifest.name}-probe")
+    said = {"path": os.path.abspath(request.path), "key": checkpoint.key,
+            "sha256": _hashes(checkpoint, request.sha256, tell)}  # fmt: skip
+    note = f"its probe has {probe.heads} heads and eps {probe.eps:g}: settings, in no tensor of it"
+    notes = [*manifest.story.get("notes", ()), note]
+    random = bool(detect.beside(checkpoint).get("random")) or manifest.random
+    recipe = Recipe(
+        name=name,
+        version=manifest.version,
+        shapes=shapes | {"probe": probe},
+        source={**manifest.source, "probe": said},
+        precisions=request.precisions,
+        licence=request.licence or manifest.licence,
+        random=random,
+        story={**manifest.story, "notes": notes},
+        ungated=request.ungated,
+    )
+    kept: Any = safe_open(base.path(library.WEIGHTS), "pt")
+
+    def read(part: str, key: str) -> Tensor:
+        if part == "probe":
+            return checkpoint.get(part, key)
+        tensor: Tensor = kept.get_tensor(f"{part}.{key}")
+        return tensor
+
+    with library.installing(request.root, name, request.replace) as directory:
+        _room(directory, recipe.shapes, request.precisions)
+        make(directory, recipe, read, tell)
     return library.find(request.root, name)
 
 
@@ -197,8 +246,9 @@ def _graph(
         return export.encoder(path, shape, read, int8, levels)
     if isinstance(shape, PredictorShape):
         return export.predictor(path, shape, read)
-    assert isinstance(shape, ActionShape)
-    return export.action(path, shape, read)
+    if isinstance(shape, ActionShape):
+        return export.action(path, shape, read)
+    return export.probe(path, shape, read)
 
 
 def arrays(read: Reader, part: str) -> export.Read:

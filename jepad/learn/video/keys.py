@@ -19,6 +19,8 @@ ENCODERS = {
     "2-ac": ("encoder", "target_encoder"),
     "2.1": ("ema_encoder", "target_encoder", "encoder"),
 }
+#: Entry of a pickle of probes.
+PROBES = "classifiers"
 COPIES = frozenset({"encoder", "target_encoder", "ema_encoder"})
 #: Tensors inside a part that are in published files and never used: position tables from before
 #: RoPE. Everything else that nothing reads is an error.

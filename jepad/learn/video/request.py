@@ -26,3 +26,5 @@ class Request:
     sha256: str | None = None  # that the file must have
     replace: bool = False
     ungated: bool = False  # install even a precision that misses the gate
+    probe_of: str | None = None  # directory of the installed model whose tokens this probe reads
+    heads: int = 16  # of that probe, in none of its tensors

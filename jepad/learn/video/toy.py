@@ -16,6 +16,7 @@ import argparse
 import os
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,6 +52,7 @@ ACTION = ActionShape(
 )  # fmt: skip
 #: Energy between pictures whose states are 1 apart; tokens of layer norm can't be much further.
 SCALE = 0.2
+STEPS = 800  # of each training
 _BATCH, _FRAMES = 48, 3
 #: Of the random goals it is measured on; training draws with the plan's seed.
 _MEASURED = 1_000_003
@@ -63,8 +65,8 @@ LEAST = 0.9
 class Steps:
     """How long, and from which seed."""
 
-    encoder: int = 800
-    action: int = 800
+    encoder: int = STEPS
+    action: int = STEPS
     seed: int = 0
 
 
@@ -133,7 +135,10 @@ def story(steps: Steps, driven: Sequence[drive.Drive]) -> dict[str, Any]:
 
 
 def write(directory: str, model: Model, about: dict[str, Any]) -> library.Manifest:
-    """The model's files, into a directory that is made or replaced."""
+    """The model's files, into a directory that is made, or replaced where it holds a model.
+
+    SettingError: it holds something else.
+    """
     parts: dict[str, nn.Module] = {"encoder": model.encoder, "action": model.predictor}
     states = {name: part.state_dict() for name, part in parts.items()}
     recipe = install.Recipe(
@@ -146,8 +151,7 @@ def write(directory: str, model: Model, about: dict[str, Any]) -> library.Manife
         random=False,
         story=about,
     )
-    root, name = os.path.split(os.path.abspath(directory))
-    with library.installing(root, name, replace=True) as scratch:
+    with library.installing(*os.path.split(os.path.abspath(directory)), replace=True) as scratch:
         picture.write(os.path.join(scratch, "goal.png"), toy.render(GOAL))
         return install.make(scratch, recipe, lambda part, key: states[part][key], lambda *_: None)
 
@@ -157,6 +161,8 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(prog="python -m jepad.learn.video.toy", description=__doc__)
     out.add_argument("--out", metavar="DIR", required=True, help="where the model goes")
     out.add_argument("--seed", type=int, default=0, help="default 0")
+    out.add_argument("--steps", metavar="N", type=_count, default=STEPS,
+                     help=f"of each of the two trainings (default {STEPS})")  # fmt: skip
     out.add_argument("--goals", type=int, default=20, help="to be measured on (default 20)")
     out.add_argument("--threads", type=int, default=1, help="the same bits need the same number")
     return out
@@ -166,8 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train, measure, write; a model that doesn't reach its goals is not written."""
     args = parser().parse_args(arguments)
     torch.set_num_threads(args.threads)
-    steps = Steps(seed=args.seed)
+    steps = Steps(args.steps, args.steps, args.seed)
     try:
+        library.place(*os.path.split(os.path.abspath(args.out)), replace=True)
         model = _trained(steps)
         about = story(steps, drive.drives(model, args.goals, _MEASURED))
         reached, goals = about["goals_reached"], about["goals"]
@@ -182,14 +189,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _trained(steps: Steps) -> Model:
-    with tqdm(total=steps.encoder + steps.action, unit="step", disable=None) as bar:
+    """A bar on a terminal; elsewhere, as in a log, a line a training, at its end."""
+    left = Counter({"encoder": steps.encoder, "action": steps.action})
+    with tqdm(total=left.total(), unit="step", disable=None) as bar:
 
         def told(stage: str, terms: dict[str, float]) -> None:
+            words = {k: f"{v:.3f}" for k, v in terms.items()}
             bar.set_description(stage, refresh=False)
-            bar.set_postfix({k: f"{v:.3f}" for k, v in terms.items()}, refresh=False)
+            bar.set_postfix(words, refresh=False)
             bar.update()
+            left[stage] -= 1
+            if bar.disable and not left[stage]:
+                said = ", ".join(f"{k} {v}" for k, v in words.items())
+                print(f"toy: {stage}: {getattr(steps, stage)} steps, {said}", file=sys.stderr)
 
         return train(steps, told)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of steps")
+    return int(text)
 
 
 def _course(steps: int) -> Course:

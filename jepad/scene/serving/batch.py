@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ class Encode(NamedTuple):
     patches: Floats
     tables: Tables
     levels: bool = False
+    same: Hashable = None  # equal ones of a kind want the same; None: nobody else does
 
 
 class Predict(NamedTuple):
@@ -45,6 +46,14 @@ class Predict(NamedTuple):
     context: Floats
     tables: Tables
     mask_index: int
+    same: Hashable = None
+
+
+class Classify(NamedTuple):
+    """Wants the logits [b, classes] of tokens [b, K, D]."""
+
+    tokens: Floats
+    same: Hashable = None
 
 
 class Alone(NamedTuple):
@@ -53,7 +62,7 @@ class Alone(NamedTuple):
     run: Callable[[Backend], Any]
 
 
-Need = Encode | Predict | Alone
+Need = Encode | Predict | Classify | Alone
 Steps = Generator[Need, Any, Any]
 #: Runs something with the backend in force; DeviceLost is told to whoever can mend it.
 Host = Callable[[Callable[[Backend], Any]], Any]
@@ -67,6 +76,7 @@ class Call:
     deadline_ns: int  # CLOCK_MONOTONIC
     done: Callable[[Any], None]  # its answer, or a JepadError; called once
     held: int = 0  # bytes that it keeps while it waits
+    came_ns: int | None = None  # None: just now
 
 
 class _Waiting(NamedTuple):
@@ -82,14 +92,29 @@ class _Waiting(NamedTuple):
         if isinstance(need, Alone):
             return id(self)
         array = need[0]
+        if isinstance(need, Classify):
+            return type(need), array.shape[1:]
         return type(need), array.shape[1:], need.tables.cos.shape[1:], need[2]
+
+    @property
+    def same(self) -> Hashable:
+        """Of equal keys, equal ones are computed once."""
+        told = None if isinstance(self.need, Alone) else self.need.same
+        return id(self) if told is None else told
 
     @property
     def tokens(self) -> int:
         """Of this call in a run."""
         if isinstance(self.need, Alone):
             return MAX_TOKENS
+        if isinstance(self.need, Classify):
+            return int(self.need.tokens.shape[0] * self.need.tokens.shape[1])
         return int(self.need[0].shape[0]) * int(self.need.tables.cos.shape[1])
+
+    @property
+    def rows(self) -> int:
+        """Of this call in a run."""
+        return 1 if isinstance(self.need, Alone) else len(self.need[0])
 
     @property
     def held(self) -> int:
@@ -100,8 +125,14 @@ class _Waiting(NamedTuple):
 class Batch:
     """Calls gather for a moment, then run together. One thread uses it."""
 
-    def __init__(self, host: Host, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._host = host
+    def __init__(
+        self,
+        host: Host,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        most: Callable[[], int] = lambda: MAX_TOKENS,
+    ) -> None:
+        """`most`: tokens of one run, as memory allows just now."""
+        self._host, self._most = host, most
         self._clock_ns = clock_ns
         self._queue: list[_Waiting] = []
         self.late = self.runs = self.calls = self.largest = 0
@@ -117,14 +148,16 @@ class Batch:
             return
         if self._too_late(call):
             return
-        self._go_on(call, call.begin(), None, self._clock_ns())
+        came_ns = self._clock_ns() if call.came_ns is None else call.came_ns
+        self._go_on(call, call.begin(), None, came_ns)
 
     def wait_ns(self) -> int | None:
         """How long the next run may still wait for company; None = nothing to do."""
         if not self._queue:
             return None
         first = self._queue[0]
-        if isinstance(first.need, Alone) or len(self._together(first)) >= MAX_BATCH:
+        rows = sum({w.same: w.rows for w in self._together(first, MAX_TOKENS)}.values())
+        if isinstance(first.need, Alone) or rows >= MAX_BATCH:
             return 0
         return max(0, first.since_ns + MAX_WAIT_NS - self._clock_ns())
 
@@ -136,11 +169,12 @@ class Batch:
             self._end(waiting.call, self._lateness())
         if not self._queue:
             return
-        group = self._together(self._queue[0])
+        group = self._together(self._queue[0], min(self._most(), MAX_TOKENS))
         chosen = {id(waiting) for waiting in group}
         self._queue = [w for w in self._queue if id(w) not in chosen]
+        needs = {waiting.same: waiting.need for waiting in reversed(group)}
         try:
-            results = self._host(lambda backend: answered(backend, [w.need for w in group]))
+            made = self._host(lambda backend: answered(backend, list(needs.values())))
         except JepadError as error:
             for waiting in group:
                 waiting.steps.close()
@@ -148,20 +182,27 @@ class Batch:
             return
         self.runs += 1
         self.largest = max(self.largest, len(group))
-        for waiting, result in zip(group, results, strict=True):
+        results = dict(zip(needs, made, strict=True))
+        for waiting in group:
             # What follows of a call has waited already.
-            self._go_on(waiting.call, waiting.steps, result, waiting.since_ns)
+            self._go_on(waiting.call, waiting.steps, results[waiting.same], waiting.since_ns)
 
-    def _together(self, first: _Waiting) -> list[_Waiting]:
-        """The oldest calls of its kind that fit into one run."""
-        key, tokens = first.key, 0
+    def _together(self, first: _Waiting, most: int) -> list[_Waiting]:
+        """The oldest calls of its kind that fit into one run of so many tokens, and whoever wants
+        the same as one of these."""
+        key, tokens, rows = first.key, 0, 0
+        chosen: set[Hashable] = set()
+        full = False
         out: list[_Waiting] = []
         for waiting in self._queue:
             if waiting is not first and waiting.key != key:
                 continue
-            tokens += waiting.tokens
-            if out and (tokens > MAX_TOKENS or len(out) >= MAX_BATCH):
-                break
+            if waiting.same not in chosen:
+                tokens, rows = tokens + waiting.tokens, rows + waiting.rows
+                full = full or (bool(out) and (tokens > most or rows > MAX_BATCH))
+                if full:
+                    continue
+                chosen.add(waiting.same)
             out.append(waiting)
         return out
 
@@ -205,8 +246,10 @@ def answered(backend: Backend, needs: Sequence[Need]) -> list[Any]:
         return [first.run(backend)]
     arrays = [need[0] for need in needs if not isinstance(need, Alone)]
     joined = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-    tables = _joined([(n.tables, len(n[0])) for n in needs if not isinstance(n, Alone)])
     ends = np.cumsum([len(a) for a in arrays])[:-1]
+    if isinstance(first, Classify):
+        return np.split(_checked(backend.classify(joined)), ends)
+    tables = _joined([(n.tables, len(n[0])) for n in needs if isinstance(n, Encode | Predict)])
     if isinstance(first, Predict):
         return np.split(_checked(backend.predict(joined, tables, first.mask_index)), ends)
     made = backend.encode(joined, tables, first.levels)

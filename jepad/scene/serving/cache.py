@@ -55,6 +55,11 @@ class Cache:
         while self.bytes > self._largest:
             self.bytes -= self._kept.popitem(last=False)[1].nbytes
 
+    def clear(self) -> None:
+        """Nothing is known any more."""
+        self._kept.clear()
+        self.bytes = 0
+
 
 def digest(arrays: Iterable[NDArray[Any]], *words: object) -> str:
     """Of arrays, with their shapes, and whatever else makes a difference."""

@@ -38,6 +38,7 @@ class Desk:
     ) -> None:
         self._work, self._mill, self._host, self._jobs = work, mill, host, jobs
         self._status = status
+        host.moved = work.cache.clear  # an answer says on which device it was computed
 
     def take(self, asked: Asked[wire.Request]) -> None:
         """Answers now or later, once, whatever happens."""
@@ -82,7 +83,7 @@ class Desk:
                 self._mill.tell(lambda: answer(reply, beside))
 
         held = _size(parts)
-        self._mill.put(Call(begin, request.deadline_ns, done, held), held)
+        self._mill.put(Call(begin, request.deadline_ns, done, held, time.monotonic_ns()), held)
 
     def _plan(self, request: wire.PlanStart, parts: Parts, answer: Answer) -> None:
         """In the mill's thread."""
@@ -109,7 +110,8 @@ class Desk:
             beside.append(more)
         digest, device = self._work.model.digest, self._host.device
         tokens = wire.Tokens(
-            number, values, result.grid, digest, device, result.cached, states
+            number, values, result.grid, digest, device, result.cached, states,
+            result.classes, result.probabilities,
         )  # fmt: skip
         return tokens, beside
 

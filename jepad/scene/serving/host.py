@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jepad.errors import DeviceLost, EngineError, JepadError, NotReady, TooLarge
@@ -26,7 +26,7 @@ Load = Callable[[tuple[str, ...]], Backend]
 
 
 class Host:
-    """One thread uses it, but for `device`, `precision`, `reason`, `free_bytes` and
+    """One thread uses it, but for `device`, `precision`, `gate`, `reason`, `free_bytes` and
     `beside`."""
 
     def __init__(self, load: Load, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,9 +34,12 @@ class Host:
         self._load, self._clock = load, clock
         self._lost: tuple[str, ...] = ()
         self._again = 0.0
+        #: Told once a lost device was replaced: what was computed there is of another one.
+        self.moved: Callable[[], object] = lambda: None
         self.reason = ""  # why it is not where it was
         self.losses = 0
         self.device = self.precision = ""
+        self.gate: Mapping[str, Any] = {}
         self.free_bytes = 0
         self._looked = -math.inf
         self._backend: Backend | None = None
@@ -75,6 +78,7 @@ class Host:
     def _take(self, backend: Backend) -> None:
         self._backend, self._looked = backend, -math.inf
         self.device, self.precision = backend.device, backend.precision
+        self.gate = backend.gate
         self._look(backend)
 
     def _look(self, backend: Backend) -> None:
@@ -108,4 +112,5 @@ class Host:
             self.reason = f"no device carries the model: {error}"
             log.error("%s", self.reason)
         else:
+            self.moved()
             log.warning("the model is on %s now", self.device)

@@ -115,7 +115,9 @@ class Mill:
                 self._batch.add(work)
             else:
                 work()
-        if self._batch.wait_ns() == 0:
+        due = self._batch.wait_ns()
+        # Nobody waits for company and then for a plan's next part, too.
+        if due == 0 or (due is not None and self._jobs.active):
             self._batch.run()
         self._jobs.step()
         self._jobs.tidy()

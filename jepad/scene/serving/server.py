@@ -44,7 +44,7 @@ class Server:
 
     def __init__(self, options: Options, installed: Installed, work: Work, host: Host) -> None:
         self._installed, self._work, self._host = installed, work, host
-        self._batch, self._jobs = Batch(host), Jobs(host)
+        self._batch, self._jobs = Batch(host, most=work.most), Jobs(host)
         self._mill = Mill(self._batch, self._jobs)
         self._aside = Aside(host, self._mill)
         self._followers = Followers(work.prefix, Seer(work.model, self._aside))
@@ -110,6 +110,9 @@ class Server:
             resident_bytes=resident(self._installed, host.precision),
             random=manifest.random,
             reason=host.reason,
+            accuracy=wire.accuracy(host.gate),
+            classes=model.probe.classes if model.probe else 0,
+            image=encoder.image,
         )
 
     def _stats(self) -> dict[str, float]:

@@ -74,6 +74,54 @@ def test_a_picture_is_a_clip_of_one(served, jepactl, tmp_path):
     assert json.loads(done.stdout)["shape"] == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("frames", "window", "sent"),
+    [(1, (), [1]), (5, (), [4, 2]), (2, ("--window", "1"), [1, 1])],
+)
+def test_a_frame_by_itself_is_a_picture_where_the_model_knows_them(
+    served, jepactl, tmp_path, frames, window, sent
+):
+    served(IMAGE="1")
+    path, out = film(tmp_path / "short.mp4", frames=frames), str(tmp_path / "o.npy")
+    done = jepactl("embed", path, "--every", "125ms", "--out", out, "--json", *window)
+    assert json.loads(done.stdout)["image"] is True
+    assert np.load(out)[:, 0].tolist() == sent
+
+
+def test_classes_and_what_they_are_called(served, jepactl, clip, tmp_path):
+    served()
+    names = tmp_path / "labels"
+    names.write_text("\n".join(f"doing \x1b{i}" for i in range(8)))
+    flags = ("embed", clip, "--every", "125ms", "--window", "8", "--labels", str(names))
+    done = jepactl(*flags, "--json")
+    windows = json.loads(done.stdout)["windows"]
+    assert len(windows) == 2
+    assert windows[0]["classes"] == [
+        {"number": 7, "probability": 0.5, "label": "doing \x1b7"},
+        {"number": 2, "probability": 0.25, "label": "doing \x1b2"},
+        {"number": 9, "probability": 0.125, "label": None},
+    ]
+    shown = jepactl(*flags).stdout
+    assert "\x1b" not in shown
+    assert [line.split()[:4] for line in shown.splitlines()[:3]] == [
+        ["FROM", "TO", "CLASS", "PROBABILITY"], ["0.00s", "0.88s", "7", "0.5000"],
+        ["2", "0.2500", "doing", shown.splitlines()[2].split()[3]],
+    ]  # fmt: skip
+    plain = jepactl("embed", clip, "--classes").stdout
+    assert plain.splitlines()[3].split() == ["9", "0.1250"]
+
+
+@pytest.mark.parametrize(("content", "code"), [(None, 1), (b"\xff\xfe", 2)])
+def test_labels_that_are_none(served, jepactl, clip, tmp_path, content, code):
+    served()
+    names = tmp_path / "labels"
+    if content is not None:
+        names.write_bytes(content)
+    done = jepactl("embed", clip, "--labels", str(names))
+    assert done.returncode == code
+    assert str(names) in done.stderr
+
+
 def test_a_model_that_changes_on_the_way_is_an_error(served, jepactl, clip, tmp_path):
     served(CHANGED="1")
     done = jepactl("embed", clip, "--out", str(tmp_path / "o.npy"))

@@ -15,6 +15,7 @@ import pytest
 from jepad.learn.video import fakes, importing
 from jepad.learn.video.request import Request
 from tests.cli.conftest import everything
+from tests.vision.films import film
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +102,32 @@ def test_a_model_is_replaced_with_force_and_removed(jepactl, checkpoint, importe
     assert jepactl("model", "--session", "remove", "small").returncode == 1
 
 
+def test_a_probe_is_put_to_a_model_and_names_what_a_video_shows(
+    jepactl, imported, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    path = str(tmp_path / "probe.pt")
+    fakes.meta_probe(path, fakes.shapes("vitl-256", tiny=True, probe=True)["probe"])
+    refused = jepactl("model", "--session", "import", path)
+    assert refused.returncode == 4
+    assert "--probe-of" in refused.stderr
+    words = ("import", path, "--probe-of", "small", "--heads", "2", "--name", "named")
+    done = jepactl("model", "--session", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["shapes"]["probe"]["heads"], told["licence"]) == (2, "MIT")
+    assert "probe.fp32.onnx" in told["files"]
+    clip = film(tmp_path / "clip.mp4")
+    shown = jepactl("embed", clip, "--model", "named", "--classes", "--json")
+    windows = json.loads(shown.stdout)["windows"]
+    for window in windows:
+        assert sorted(each["number"] for each in window["classes"]) == [0, 1, 2, 3, 4]
+        assert sum(each["probability"] for each in window["classes"]) == pytest.approx(1)
+    without = jepactl("embed", clip, "--model", "small", "--classes")
+    assert without.returncode == 1
+    assert "knows no classes" in without.stderr
+
+
 def test_a_published_model_that_is_not_here_says_what_it_would_take(jepactl):
     done = jepactl("model", "show", "vitg-256", "--json")
     told = json.loads(done.stdout)
@@ -117,6 +144,7 @@ def test_a_published_model_that_is_not_here_says_what_it_would_take(jepactl):
     [
         (["import"], 2, "which checkpoint"),
         (["remove"], 2, "which model"),
+        (["remove", "toy"], 2, "toy ships with jepad and can't be removed"),
         (["lost"], 2, "no action 'lost'"),
         (["show", "nothing"], 1, "installed: none"),
         (["verify", "nothing"], 1, "installed: none"),

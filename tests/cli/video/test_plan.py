@@ -89,6 +89,22 @@ def test_it_walks_to_the_goal_that_ships(asked, capsys, tmp_path):
     assert len({q.search["seed"] for q in scene.quests}) == len(scene.quests)
     assert np.array_equal(scene.quests[0].start[0], toy.render(np.array(told["start"])))
     assert scene.quests[0].bounds == "toy"
+    assert told["random"] is False
+
+
+def test_the_planner_is_shown_the_picture_itself(asked, tmp_path):
+    path = picture_of(tmp_path / "goal.png", GOAL, (200, 200))
+    scene = Straight()
+    assert asked(scene, "--goal", path) == 0
+    assert np.array_equal(scene.quests[0].goal[0], np.asarray(Image.open(path).convert("RGB")))
+
+
+def test_what_may_be_done_in_the_toy_world(asked):
+    scene = Straight()
+    asked(scene, "--bounds", "droid", "--steps", "1")
+    assert scene.quests[0].bounds == "droid"
+    with pytest.raises(SettingError, match="--state is of a robot"):
+        asked(Straight(), "--state", "1,2")
 
 
 def test_in_words(asked, capsys):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import golden, replay
+from bench import conformance, golden
 from jepad.errors import SettingError
 from jepad.jepa.target import normed
 from jepad.jepa.video.action import ActionPredictor, Given
@@ -51,7 +51,9 @@ def stepped(predictor, tokens, given, grid=None):
 
 
 def test_metas_numbers():
-    assert [row for row in replay.run(golden.load(golden.FIXTURES, CASE)) if not row.ok] == []
+    assert [
+        row for row in conformance.compared(golden.load(golden.FIXTURES, CASE)) if not row.ok
+    ] == []
 
 
 def off(predictor, case):

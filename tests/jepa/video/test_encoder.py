@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import controls, golden
+from bench import conformance, controls, golden
 from jepad.errors import SettingError
 from jepad.jepa.attention import Turn
 from jepad.jepa.target import normed
@@ -51,7 +51,7 @@ def _no_gradients():
 
 
 def test_metas_numbers():
-    rows = list(golden.run(load(CASE)))
+    rows = conformance.compared(load(CASE))
     assert len(rows) == 14
     assert [row for row in rows if not row.ok] == []
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bench import golden, replay
+from bench import conformance, golden
 from jepad.errors import SettingError
 from jepad.jepa.video.masks import IMAGE, VIDEO, Blocks, block_size, draw
 from jepad.vision.grid import Grid
@@ -13,14 +13,16 @@ GRID = Grid(8, 16, 16)
 
 @pytest.mark.parametrize("case", ["v20_masks_grid4", "v20_masks_grid16"])
 def test_the_published_draw_number_for_number(case):
-    assert [row for row in replay.run(golden.load(golden.FIXTURES, case)) if not row.ok] == []
+    assert [
+        row for row in conformance.compared(golden.load(golden.FIXTURES, case)) if not row.ok
+    ] == []
 
 
 def test_another_seed_is_noticed():
     case = golden.load(golden.FIXTURES, "v20_masks_grid4")
     case.config["torch_seed"] += 1
     case.about["config"]["torch_seed"] += 1
-    assert [row for row in replay.run(case) if not row.ok]
+    assert [row for row in conformance.compared(case) if not row.ok]
 
 
 @pytest.mark.parametrize("blocks", [*VIDEO, *IMAGE])

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from bench import controls, golden
+from bench import conformance, controls, golden
 from jepad.errors import SettingError
 from jepad.jepa.video.predictor import Asked, MaskPredictor
 from jepad.jepa.video.shape import PredictorShape
@@ -46,7 +46,7 @@ def _no_gradients():
 
 @pytest.mark.parametrize(("name", "count"), [("v20_predictor_hd32", 9), ("v21_predictor_hd32", 5)])
 def test_metas_numbers(name, count):
-    rows = list(golden.run(golden.load(golden.FIXTURES, name)))
+    rows = conformance.compared(golden.load(golden.FIXTURES, name))
     assert len(rows) == count
     assert [row for row in rows if not row.ok] == []
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from bench import golden, replan, replay
+from bench import conformance, golden, replan
 from jepad.jepa.target import normed
 from jepad.jepa.video.action import Given
 from jepad.jepa.video.rollout import Moment, World, rollout
@@ -74,7 +74,7 @@ def test_cached_is_the_same_as_computed_anew():
 
 def test_metas_planner_over_a_toy_world():
     case = golden.load(golden.FIXTURES, "cem_toy")
-    assert [row for row in replay.run(case) if not row.ok] == []
+    assert [row for row in conformance.compared(case) if not row.ok] == []
 
 
 def test_a_plan_is_the_same_sampled_together_or_one_by_one():

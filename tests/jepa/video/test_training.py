@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import golden, replay
+from bench import conformance, golden
 from jepad.errors import SettingError
 from jepad.jepa.video.encoder import VideoEncoder
 from jepad.jepa.video.masks import Masks
@@ -52,7 +52,9 @@ def pairs(b=2):
 
 @pytest.mark.parametrize("case", ["v20_train_step", "v21_train_loss"])
 def test_metas_numbers(case):
-    assert [row for row in replay.run(golden.load(golden.FIXTURES, case)) if not row.ok] == []
+    assert [
+        row for row in conformance.compared(golden.load(golden.FIXTURES, case)) if not row.ok
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -62,14 +64,14 @@ def test_another_setting_is_noticed(setting, value):
     case = golden.load(golden.FIXTURES, "v20_train_step")
     config = case.about["config"]
     (config if setting == "ema" else config["opt"])[setting] = value
-    assert [row for row in replay.run(case) if not row.ok]
+    assert [row for row in conformance.compared(case) if not row.ok]
 
 
 def test_a_leaked_mask_is_noticed():
     case = golden.load(golden.FIXTURES, "v20_train_step")
     wanted = case.arrays["in/mask_pred_0"]
     case.arrays["in/mask_enc_0"][:, :4] = wanted[:, :4]
-    assert [row for row in replay.run(case) if not row.ok]
+    assert [row for row in conformance.compared(case) if not row.ok]
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])

@@ -19,7 +19,7 @@ def made():
     """A part's shape and its torch module with random weights."""
 
     def build(preset, part):
-        shape = fakes.shapes(preset, tiny=True)[part]
+        shape = fakes.shapes(preset, tiny=True, probe=part == "probe")[part]
         state = dict(fakes.tensors(shape, 3))
         return shape, parts.filled(shape, state.__getitem__)
 

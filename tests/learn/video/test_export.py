@@ -51,6 +51,26 @@ def test_the_encoder(made, tmp_path, preset, keep):
         assert np.abs(got[1] - wanted).max() < CLOSE
 
 
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_picture_shares_the_blocks(made, tmp_path, int8):
+    """One graph takes both; a model that knows no pictures has no second embedding."""
+    shape, network = made("vitl-384-2.1", "encoder")
+    turn, (cos, sin) = both(shape.rope, positions(Grid(1, 4, 4), rescale=shape.rescale))
+    path = str(tmp_path / "graph.onnx")
+    export.encoder(path, shape, reader(network), int8, levels=True)
+    graph, names = Graph(path), ("tokens", "levels")
+    least = 0.3 if int8 else CLOSE
+    for inputs, image in ((shape.image_inputs, True), (shape.inputs, False)):
+        patches = random(2, 16, inputs)
+        got = graph(names, {"patches": patches.numpy(), "cos": cos[None], "sin": sin[None]})
+        assert np.abs(got[0] - network(patches, turn, image).numpy()).max() < least
+        wanted = torch.cat(network.read(patches, turn, shape.levels, image), -1).numpy()
+        assert np.abs(got[1] - wanted).max() < least
+    crossed = network(random(2, 16, shape.image_inputs).repeat(1, 1, 2), turn).numpy()
+    pictured = network(random(2, 16, shape.image_inputs), turn, True).numpy()
+    assert np.abs(crossed - pictured).max() > 1e-2  # the two embeddings differ
+
+
 def test_tables_may_differ_along_the_batch(made, tmp_path):
     shape, network = made("vitl-256", "encoder")
     places = np.stack([positions(Grid(4, 4, 4), keep) for keep in ([0, 5, 9], [60, 2, 33])])
@@ -149,6 +169,28 @@ def test_a_past_of_one_is_shared_by_all(made, tmp_path):
     assert np.abs(shared - apart).max() < 1e-6
 
 
+@pytest.mark.parametrize(("heads", "depth"), [(2, 4), (16, 4), (2, 1)])
+def test_the_probe(tmp_path, heads, depth):
+    """Of 16 heads whatever the encoder has; another count runs as well and says something else."""
+    from dataclasses import replace
+
+    from jepad.learn.video import fakes, parts
+
+    shape = fakes.shapes("vitl-256", tiny=True, probe=True)["probe"]
+    shape = replace(shape, heads=heads, depth=depth)
+    network = parts.filled(shape, dict(fakes.tensors(shape, 3)).__getitem__)
+    path = str(tmp_path / "graph.onnx")
+    export.probe(path, shape, reader(network))
+    tokens = random(3, 21, shape.width)
+    wanted = network(tokens).numpy()
+    got = Graph(path)(("logits",), {"tokens": tokens.numpy()})[0]
+    assert got.shape == (3, shape.classes)
+    assert np.abs(got - wanted).max() < CLOSE
+    for wrong in (replace(shape, heads=4), replace(shape, eps=1e-2)):
+        export.probe(path, wrong, reader(network))
+        assert np.abs(Graph(path)(("logits",), {"tokens": tokens.numpy()})[0] - wanted).max() > 1e-4
+
+
 def test_int8_is_close_small_and_the_same_in_any_batch(made, tmp_path):
     shape, network = made("vitl-256", "encoder")
     turn, (cos, sin) = both(shape.rope, positions(Grid(4, 4, 4)))
@@ -198,7 +240,7 @@ def test_what_shapes_promise_is_what_is_written(made, tmp_path, preset):
     from jepad.learn.video import fakes
     from jepad.models import footprint
 
-    shapes = fakes.shapes(preset, tiny=True)
+    shapes = fakes.shapes(preset, tiny=True, probe=preset == "vitl-256")
     path = str(tmp_path / "graph.onnx")
     for precision in ("int8", "fp32"):
         promised = footprint.graphs(shapes, precision)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from jepad.errors import ModelError
+from jepad.errors import ModelError, SettingError
 from jepad.jepa.video.shape import from_json
 from jepad.learn.video import drive, parts
 from jepad.learn.video import toy as training
@@ -65,12 +65,44 @@ def test_ways_are_what_the_world_does():
 
 
 def test_a_model_that_finds_nothing_is_not_written(quick, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(training, "Steps", lambda seed: SHORT)
     monkeypatch.setattr(drive, "STEPS", 1)
     out = tmp_path / "toy"
-    assert training.main(["--out", str(out), "--goals", "2"]) == ModelError.exit_code
-    assert "goals reached: not written" in capsys.readouterr().err
+    words = ["--out", str(out), "--goals", "2", "--steps", "2"]
+    assert training.main(words) == ModelError.exit_code
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines[:2]] == [
+        "toy: encoder: 2 steps", "toy: action: 2 steps"
+    ]  # fmt: skip
+    assert "apart 0." in lines[0]
+    assert "goals reached: not written" in lines[2]
+    assert len(lines) == 3
     assert not out.exists()
+
+
+@pytest.mark.parametrize("steps", ["0", "-1", "many"])
+def test_no_steps_are_no_training(tmp_path, capsys, steps):
+    with pytest.raises(SystemExit):
+        training.main(["--out", str(tmp_path / "toy"), "--steps", steps])
+    assert "no number of steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["Documents", "with space", "file/toy"])
+def test_where_it_goes_is_checked_before_it_is_trained(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained"))
+    (tmp_path / "Documents").mkdir()
+    (tmp_path / "Documents" / "letter.txt").write_text("dear")
+    (tmp_path / "file").write_text("dear")
+    assert training.main(["--out", str(tmp_path / name)]) != 0
+    assert capsys.readouterr().err.startswith("toy: ")
+    assert (tmp_path / "Documents" / "letter.txt").read_text() == "dear"
+
+
+def test_a_directory_that_is_no_model_is_not_written_over(quick, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    model = training.train(SHORT, lambda *_: None)
+    with pytest.raises(SettingError, match="no model"):
+        training.write(str(tmp_path), model, {})
+    assert os.listdir(tmp_path) == ["letter.txt"]
 
 
 def test_what_is_written_can_be_read(quick, tmp_path):

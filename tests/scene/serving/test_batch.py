@@ -13,6 +13,7 @@ from jepad.scene.serving.batch import (
     Alone,
     Batch,
     Call,
+    Classify,
     Encode,
     Predict,
 )
@@ -49,6 +50,17 @@ class Rig:
 @pytest.fixture
 def rig():
     return Rig()
+
+
+def test_clips_are_classified_together(rig):
+    def steps(value):
+        return (yield Classify(patches(value)))
+
+    for i in range(3):
+        rig.add(i, lambda i=i: steps(i))
+    rig.batch.run()
+    assert rig.batch.runs == 1
+    assert [rig.answers[i].tolist() for i in range(3)] == [[[i] * 3] for i in range(3)]
 
 
 def test_one_run_and_each_its_own(rig):
@@ -209,3 +221,76 @@ def test_clips_of_many_rows_are_split_rightly(rig):
     assert rig.answers["a"].shape[0] == 3
     assert (rig.answers["b"] == 3).all()
     assert rig.answers["b"].shape[0] == 2
+
+
+def test_rows_count_not_calls(rig):
+    """What 32 calls of 32 rows would be together is no run."""
+    for i in range(4):
+
+        def steps(i=i):
+            return (yield Encode(patches(i, MAX_BATCH // 2 - 1), TABLES)).tokens
+
+        rig.add(i, steps)
+    rig.batch.run()
+    assert rig.backend.encoded[0][0][0] == MAX_BATCH - 2
+    rig.batch.run()
+    assert [shape[0] for shape, _ in rig.backend.encoded] == [MAX_BATCH - 2] * 2
+    assert all((rig.answers[i] == i + 1).all() for i in range(4))
+
+
+def test_a_run_holds_what_memory_allows():
+    rig, room = Rig(), [8]
+    rig.batch = Batch(lambda run: run(rig.backend), rig.clock, lambda: room[0])
+    for i in range(5):
+        rig.encode(i, i)
+    rig.batch.run()
+    assert rig.backend.encoded[-1][0][0] == 2
+    room[0] = -1  # what was let in is answered, one by one
+    rig.batch.run()
+    assert rig.backend.encoded[-1][0][0] == 1
+    room[0] = 1 << 30
+    rig.batch.run()
+    assert len(rig.answers) == 5
+
+
+def test_company_is_waited_for_since_a_call_came(rig):
+    def steps():
+        return (yield Encode(patches(0), TABLES)).tokens
+
+    rig.batch.add(Call(steps, FAR, print, 0, rig.clock.now - MAX_WAIT_NS + 7))
+    assert rig.batch.wait_ns() == 7
+
+
+def test_what_is_the_same_is_computed_once(rig):
+    def steps(value, same):
+        return (yield Encode(patches(value), TABLES, False, same)).tokens
+
+    for i, same in enumerate(["a", "b", "a", None, None, "a"]):
+        rig.add(i, lambda i=i, same=same: steps(ord(same) if same else i, same))
+    rig.batch.run()
+    assert rig.backend.encoded == [((4, 4, 3), 1)]
+    assert [rig.answers[i][0, 0, 0] for i in range(6)] == [98, 99, 98, 4, 5, 98]
+
+
+def test_whoever_wants_the_same_joins_a_full_run(rig):
+    def steps(same):
+        return (yield Encode(patches(0), TABLES, False, same)).tokens
+
+    for i in [*range(MAX_BATCH + 1), 3]:
+        rig.add((i, len(rig.batch)), lambda i=i: steps(i))
+    rig.batch.run()
+    assert rig.backend.encoded == [((MAX_BATCH, 4, 3), 1)]
+    assert len(rig.answers) == MAX_BATCH + 1
+    assert len(rig.batch) == 1
+
+
+def test_many_of_the_same_fill_no_run(rig):
+    def steps():
+        return (yield Encode(patches(0), TABLES, False, "a")).tokens
+
+    for i in range(MAX_BATCH):
+        rig.add(i, steps)
+    assert rig.batch.wait_ns() == MAX_WAIT_NS
+    rig.batch.run()
+    assert rig.backend.encoded == [((1, 4, 3), 1)]
+    assert len(rig.answers) == MAX_BATCH

@@ -49,3 +49,11 @@ def test_digests_tell_apart():
     assert len(told) == 6
     strided = np.repeat(a, 2)[::2]
     assert digest([strided]) == digest([a])
+
+
+def test_cleared_it_knows_nothing():
+    cache = Cache()
+    cache.put(Key("m", "a"), np.zeros(10))
+    cache.clear()
+    assert cache.get(Key("m", "a")) is None
+    assert cache.bytes == 0

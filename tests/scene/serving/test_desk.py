@@ -96,9 +96,9 @@ def test_a_lost_device_costs_its_requests_and_no_others(rig, clip):
     rig.turn()
     assert rig.replies[2].reply.bus_name == DeviceLost.bus_name
     assert rig.replies[3].reply.device == "cpu"
-    embed(rig, 4, clip(2, 2))
+    embed(rig, 4, clip(2, 1))
     rig.turn()
-    assert rig.replies[4].reply.device == "cpu"
+    assert (rig.replies[4].reply.device, rig.replies[4].reply.cached) == ("cpu", False)
     assert "cuda:0 was lost" in rig.host.reason
 
 
@@ -167,3 +167,31 @@ def test_the_thread_answers_and_stops(rig, clip):
     rig.mill.stop()
     assert not rig.mill.failed
     assert not rig.mill.busy_ms
+
+
+def test_who_comes_during_a_plan_waits_for_one_part_of_it(model, clip):
+    rig = Rig(model("vitg-256-ac"))
+    rig.fragile.device = "cpu"
+    start, goal = clip(1), clip(1, 2)
+    search = wire.Search(samples=8, elites=2, iterations=50, horizon=1)
+    request = wire.PlanStart(1, FAR, blob(start), blob(goal, 1), (0.0,) * 7, search=search)
+    rig.ask(request, start, goal)
+    for _ in range(6):
+        rig.mill._turn()
+    embed(rig, 2, clip(2, 5))
+    rig.mill._turn()
+    rig.mill.told()
+    assert 2 in rig.replies
+    rig.ask(wire.JobStatus(3, FAR, rig.replies[1].reply.job))
+    assert rig.replies[3].reply.state == "running"
+
+
+def test_the_same_clip_asked_by_many_is_encoded_once(rig, clip):
+    rows, encode = [], rig.fragile.encode
+    rig.fragile.encode = lambda patches, *rest: rows.append(len(patches)) or encode(patches, *rest)
+    for number in range(1, 9):
+        embed(rig, number, clip(2, 1))
+    embed(rig, 9, clip(2, 2))
+    rig.turn()
+    assert sum(rows) == 2
+    assert len({bytes(rig.replies[n].parts[0]) for n in range(1, 9)}) == 1

@@ -89,3 +89,12 @@ def test_free_memory_is_looked_at_now_and_then():
     clock.now += 1
     host(lambda b: b)
     assert host.free_bytes == 7
+
+
+def test_a_move_is_told_once_it_is_done():
+    told = []
+    host = Host(lambda lost: Counting("cpu" if lost else "cuda:0"))
+    host.moved = lambda: told.append(host.device)
+    with pytest.raises(DeviceLost):
+        host(raises(DeviceLost("gone")))
+    assert told == ["cpu"]
