@@ -24,7 +24,7 @@ lint: $(VENV)/.dev
 	xmllint --noout dbus/interfaces/*.xml dbus/*.policy dbus/*.conf
 
 bench: $(VENV)/.dev
-	@for name in footprint cli bus ring machine stall action thermal power conformance scene gpu; do $(PY) -m bench $$name --quick $(ARGS) || exit 1; done
+	@for name in footprint cli bus ring machine stall action thermal power conformance scene gpu camera; do $(PY) -m bench $$name --quick $(ARGS) || exit 1; done
 
 # Telemetry of real load, with actions and their twins: native cgroups and qemu guests. Needs root.
 gym: $(VENV)/.dev

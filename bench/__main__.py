@@ -24,7 +24,10 @@ NAMES = {
     "thermal": "temperature and throttling of unseen boards beside boosted trees",
     "power": "wall power at 1 Hz beside boosted trees",
     "scene": "the video world model on the CPU: int8 beside fp32 and torch, and its planner",
+    "camera": "what a camera costs: decoding, the motion gate, a frame to its embedding",
+    "watch": "scene scores on labelled video and the fight probe, beside a random network",
     "gpu": "the video world model on a GPU beside transformers and the GPU's own ceiling",
+    "privacy": "faces that the camera's filters hide, and what they hide for nothing",
     "conformance": "V-JEPA 2 beside Meta's and transformers' numbers, array by array",
 }
 #: Nothing to be proud of in part: a missed goal is exit 1.

@@ -93,6 +93,43 @@ class Scene(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, Meta(ge=1, le=256, description="threads of the model on the CPU")] = 1
 
 
+class Camera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[camera]"""
+
+    size: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=512,
+            multiple_of=16,
+            description="pixels a side of the pictures kept; 0: as the scene's model takes, or 224",
+        ),
+    ] = 0
+    fps: Annotated[
+        float, Meta(ge=0.1, le=60, description="pictures a second that are kept of a camera")
+    ] = 4.0
+    retention_min: Annotated[
+        float,
+        Meta(gt=0, le=1440, description="minutes after which pictures and embeddings are gone"),
+    ] = 10.0
+    filters: Annotated[
+        tuple[str, ...],
+        Meta(description="what is done to a picture before any other process can see it"),
+    ] = ()
+    faces_model: Annotated[
+        str, Meta(description="path of the model that finds faces (YuNet, .onnx)")
+    ] = ""
+    faces_sha256: Annotated[
+        str, Meta(pattern=r"^([0-9a-f]{64})?$", description="SHA-256 of that file")
+    ] = ""
+    follow: Annotated[
+        bool, Meta(description="have the model of [scene] embed what the cameras see")
+    ] = True
+    ahead_s: Annotated[
+        int, Meta(ge=0, le=10, description="seconds ahead that it predicts of a camera; 0: none")
+    ] = 4
+
+
 class Risk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[risk]"""
 
@@ -134,6 +171,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ring: Ring = Ring()
     engine: Engine = Engine()
     scene: Scene = Scene()
+    camera: Camera = Camera()
     risk: Risk = Risk()
     limits: Limits = Limits()
 
@@ -165,6 +203,8 @@ def parse(raw: dict[str, Any], where: str = "settings") -> Config:
         raise SettingError(f"{where}: {_explain(str(error))}") from error
     if config.risk.clear_at >= config.risk.raise_at:
         raise SettingError(f"{where}: risk.clear_at must be below risk.raise_at")
+    if 0 < config.camera.size < 64:
+        raise SettingError(f"{where}: camera.size: use 0, or 64 to 512")
     slots = config.ring.telemetry_slots
     if slots & (slots - 1):
         raise SettingError(f"{where}: ring.telemetry_slots: {slots} is not a power of two")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from jepad import config, journal, paths
 from jepad.bus.door import Door, serve
+from jepad.bus.eyes.units import Units
 from jepad.engine.supervisor import Supervisor
 from jepad.errors import NotReady, SettingError
 from jepad.guard import directory
@@ -29,6 +30,7 @@ from jepad.policy.alerts import Alert, Alerts
 from jepad.ring.stream import listing
 from jepad.screen import Screen, print_json, print_lines, text
 from jepad.service import Parts, Service
+from jepad.sight import Opener, sight
 from jepad.sources.processes import Top
 from jepad.sources.registry import build, processes_of
 from jepad.sources.replay import Replay, read_trace
@@ -130,6 +132,9 @@ class Daemon:
             places, engine.model, engine.series, engine.stall_s, transient=transient
         )
         self.scene = None if transient else _scene(settings, places)
+        self.units = Units()  # of cameras; without a connection these are our children
+        opener = Opener(places, lambda: self.units.start if self.units.connection else None)
+        self.sight = sight(settings, places, self.scene.client if self.scene else None, opener)
         self.door: Door | None = None
         self.service = Service(
             Parts(
@@ -141,6 +146,7 @@ class Daemon:
                 engine_state=self._engine_state,
                 engine_reason=lambda: self.supervisor.reason,
                 reload=self.reload,
+                sight=self.sight,
                 scene=self._scenes if self.scene else None,
             )
         )
@@ -307,6 +313,10 @@ async def _daemon(
         daemon.door = await serve(daemon.service, places, session=args.session, budget=budget)
         stack.push_async_callback(daemon.door.close)
         daemon.door.closed.add_done_callback(lambda _: daemon.stopping.set())
+        if args.engine != "child":
+            daemon.units.connection = daemon.door.connection
+        await daemon.sight.start()
+        stack.push_async_callback(daemon.sight.stop)
         daemon.alerts.subscribe(_log_raised, _log_cleared)
         daemon.screen.start(live=bool(args.session and not args.json))
         journal.notify("READY=1")

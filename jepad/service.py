@@ -33,6 +33,7 @@ from jepad.view import WORTH_A_LINE, finite, quantity, risk_json, risk_line, spa
 
 if TYPE_CHECKING:
     from jepad.policy.scenes import Scenes
+    from jepad.policy.sight import Sight
 
 #: What a domain's name stands for, as patterns over series.
 DOMAINS = {
@@ -62,6 +63,7 @@ class Parts:
     engine_state: Callable[[], str]
     engine_reason: Callable[[], str]  # why it ended last; "" if it never did
     reload: Callable[[], Awaitable[None]]
+    sight: Sight
     scene: Callable[[Jobs], Scenes] | None = None  # None: no model of pictures is served
 
 
@@ -73,6 +75,7 @@ class Service:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.jobs = Jobs()
+        self.sight = parts.sight
         self._scenes = parts.scene(self.jobs) if parts.scene else None
         self._started = time.monotonic()
         self._state = ("starting", self._started)  # and since when
@@ -124,6 +127,7 @@ class Service:
                 "engine": parts.engine_state(),
                 "engine_reason": parts.engine_reason(),
                 "scene": self._scenes.summary() if self._scenes else None,
+                "cameras": self.sight.summary(),
                 "model": {
                     "digest": self.model_id(),
                     "part": forecast.part() if forecast else "",
@@ -180,6 +184,7 @@ class Service:
         ]
         lines += [f"    Engine: {reason}"] if reason else []
         lines += [f"     Scene: {self._scenes.line()}"] if self._scenes else []
+        lines += [f"    Camera: {line}" for line in self.sight.lines()]
         lines += [f"    Failed: {s.name}: {s.reason} ({s.failures} times)" for s in bad]
         lines += [f"    Raised: {risk_line(a.risk)}" for a in parts.alerts.active.values()]
         if forecast and forecast.surprise >= ANOMALOUS:

@@ -108,7 +108,7 @@ struct jepad_header {
   uint8_t pad3[JEPAD_HEADER_SIZE - 0x298];
 };
 
-/* seq is 2n+1 while record n is being written, 2n+2 once it is whole. */
+/* seq is 2n+1 while record n is being written, 2n+2 once it is whole, 2n+3 once it is forgotten. */
 struct jepad_slot {
   JEPAD_ATOMIC(uint64_t) seq;
   uint64_t t_capture_ns, t_publish_ns; /* CLOCK_MONOTONIC */
@@ -202,6 +202,10 @@ int jepad_writer_open(jepad_writer **out, const char *path, const struct jepad_l
 /* Stores only: no system call that a reader could slow. Returns the record's number. */
 int64_t jepad_publish(jepad_writer *w, const void *payload, size_t len,
                       const struct jepad_meta *meta);
+/* Zeroes in place what was captured or published before `before_ns` (CLOCK_MONOTONIC), so that
+   nobody can read it any longer: readers find those records lapped. Returns how many. Never at the
+   same time as jepad_publish() of the same writer. */
+int64_t jepad_forget(jepad_writer *w, uint64_t before_ns);
 void jepad_heartbeat(jepad_writer *w);
 /* Wakes every waiting reader; takes as long as there are readers, so not for the writing thread. */
 void jepad_notify(jepad_writer *w);

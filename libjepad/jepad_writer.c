@@ -385,6 +385,40 @@ void jepad_heartbeat(jepad_writer *w) {
   atomic_store_explicit(&w->live->heartbeat_mono_ns, jepad_now_ns(), memory_order_relaxed);
 }
 
+/* ---- what must not be read any longer ---- */
+
+/* The mark first, as in publishing: a reader in the middle of a copy finds it lapped. */
+static void forget_slot(jepad_writer *w, uint64_t n) {
+  const uint64_t index = n & w->mask;
+  struct jepad_slot *slot = &w->slots[index];
+  atomic_store_explicit(&slot->seq, 2 * n + 3, memory_order_relaxed);
+  atomic_thread_fence(memory_order_release);
+  order_bulk_stores((size_t)w->stride);
+  memset(w->data + index * w->stride, 0, (size_t)w->stride);
+  slot->t_capture_ns = slot->t_publish_ns = slot->source_n = 0;
+  slot->aux[0] = slot->aux[1] = 0;
+  slot->len = slot->flags = slot->crc32c = 0;
+}
+
+/* Old, or torn: what an earlier writer died in was never whole, but has pixels too. */
+static bool forgettable(const struct jepad_slot *slot, uint64_t n, uint64_t before_ns) {
+  const uint64_t seq = atomic_load_explicit(&slot->seq, memory_order_relaxed);
+  if (seq == 0 || seq == 2 * n + 3) return false; /* never written, forgotten before */
+  return seq != 2 * n + 2 || slot->t_capture_ns < before_ns || slot->t_publish_ns < before_ns;
+}
+
+int64_t jepad_forget(jepad_writer *w, uint64_t before_ns) {
+  const uint64_t slots = w->mask + 1;
+  const uint64_t first = w->next > slots ? w->next - slots : 0;
+  int64_t count = 0;
+  for (uint64_t n = first; n < first + slots && n <= w->next; n++)
+    if (forgettable(&w->slots[n & w->mask], n, before_ns)) {
+      forget_slot(w, n);
+      count++;
+    }
+  return count;
+}
+
 /* ---- waking readers ---- */
 
 void jepad_notify(jepad_writer *w) { jepad_wake_all(&w->live->notify); }

@@ -17,6 +17,7 @@ from jepad.policy.alerts import Alerts
 from jepad.policy.goal import Wish
 from jepad.policy.jobs import Owner
 from jepad.policy.question import Question, Step
+from jepad.policy.sight import Sight
 from jepad.records import Risk, Sample, Series, SourceState
 from jepad.service import Parts, Service
 from jepad.telemetry import Telemetry
@@ -55,6 +56,7 @@ def parts(prefix):
         engine_state=lambda: "restarting",
         engine_reason=lambda: "exit code 4",
         reload=reload,
+        sight=Sight(None, lambda: False),
     )
     telemetry.retire()
 

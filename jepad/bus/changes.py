@@ -5,6 +5,7 @@ Owns: what was told, and when. Does not know: what the properties mean.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -45,6 +46,10 @@ class Changes:
                 self._told_at = now
                 self._emit(path, adapter.interface.name, changed)
 
+    def known(self, path: str) -> None:
+        """What is there now has been told otherwise: an object came."""
+        self._take(path)
+
     def _take(self, path: str) -> dict[str, Variant]:
         adapter = self._watched[path]
         changed = {}
@@ -52,7 +57,13 @@ class Changes:
             if declared.emits != "true":
                 continue
             value = adapter.getters[name]()
-            if self._told.get((path, name)) != value:
+            if not _same(self._told.get((path, name)), value):
                 self._told[path, name] = value
                 changed[name] = Variant(declared.signature, value)
         return changed
+
+
+def _same(told: object, value: object) -> bool:
+    """A number that is not known is still not known."""
+    pair = (told, value)
+    return told == value or all(isinstance(v, float) and math.isnan(v) for v in pair)

@@ -13,6 +13,7 @@ from jepad.bus import address, changes, log_control, manager, resources, schema,
 from jepad.bus.changes import Changes
 from jepad.bus.connection import BUS, Connection, Refused, close_fds
 from jepad.bus.dispatch import Dispatcher, Rejection, Tree
+from jepad.bus.eyes.objects import Eyes
 from jepad.bus.jobs import JobObjects
 from jepad.bus.private import PrivateBus, session_bus
 from jepad.bus.seam import Message, MessageType, Variant
@@ -73,6 +74,8 @@ class Door:
         self._manager = manager.Manager(service)
         root, own = self._manager.adapter(), resources.adapter(service)
         tree.add(OBJECT_PATH, root, self._world_model.adapter(), standard.object_manager(tree))
+        self._eyes = Eyes(service.sight, tree, connection)
+        tree.add(OBJECT_PATH, self._eyes.adapter())
         tree.add(resources.PATH, own)
         tree.add(log_control.PATH, log_control.adapter())
         standard.install(tree)
@@ -94,6 +97,7 @@ class Door:
         self._world_model.tick()
         if not self.closed.done():
             self._changes.tell()
+            self._eyes.tick()
 
     async def round_trip(self) -> None:
         """A call to our own name and back, through the bus; BusError if it does not come back."""

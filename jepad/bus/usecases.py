@@ -15,6 +15,7 @@ from jepad.records import Floats, Floats32, Risk
 
 if TYPE_CHECKING:
     from jepad.policy.scenes import Scenes
+    from jepad.policy.sight import Sight
 
 
 class Alert(Protocol):
@@ -34,6 +35,7 @@ class Service(Protocol):
 
     version: str
     jobs: Jobs
+    sight: Sight  # of cameras
 
     def state(self) -> str:
         """starting, running or degraded."""

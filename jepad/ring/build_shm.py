@@ -58,6 +58,7 @@ int jepad_writer_open(jepad_writer **, const char *, const struct jepad_layout *
                       const struct jepad_access *, char *);
 int64_t ring_publish(jepad_writer *, const void *, uint64_t, uint32_t, uint64_t, uint64_t,
                      uint64_t);
+int64_t jepad_forget(jepad_writer *, uint64_t);
 void jepad_heartbeat(jepad_writer *);
 void jepad_notifier_run(jepad_writer *);
 void jepad_notifier_stop(jepad_writer *);

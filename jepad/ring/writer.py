@@ -91,6 +91,14 @@ class Writer:
             n: int = lib.ring_publish(handle, data, t_ns, flags, source_n, aux0, aux1)
         return n
 
+    def forget(self, before_ns: int) -> int:
+        """Zero in place what was captured or published before then; how many records that was.
+
+        Readers find them lapped; no later reader can get at them, nor whoever maps the object.
+        """
+        with self._lock:
+            return int(lib.jepad_forget(self._live(), max(before_ns, 0)))
+
     def heartbeat(self) -> None:
         """Tell readers that the writer lives though it has nothing to say."""
         with self._lock:

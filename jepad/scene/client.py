@@ -73,6 +73,7 @@ class SceneClient:
         if not endpoints:
             raise SettingError("a scene client needs the socket of at least one engine")
         self._places = [_Place(endpoint) for endpoint in endpoints]
+        self._followed: dict[str, _Place] = {}
 
     async def __aenter__(self) -> SceneClient:
         return self
@@ -182,6 +183,29 @@ class SceneClient:
             )
         ).reply
 
+    async def follow(self, watched: wire.Watched, timeout: float = TIMEOUT_S) -> wire.Following:
+        """Embed a stream as it comes; of one that is followed so already, how it is."""
+        place = self._followed.get(watched.stream) or self._places[self._least()]
+        heard = await place.link.ask(
+            wire.Following, lambda n, deadline: wire.Follow(n, deadline, watched), timeout
+        )
+        self._followed[watched.stream] = place
+        return heard.reply
+
+    async def followed(self, stream: str, timeout: float = 1.0) -> wire.Following:
+        """How it is; NotFound: nobody follows it, as after the engine began anew."""
+        return await self._of_stream(
+            stream, lambda n, deadline: wire.Followed(n, deadline, stream), timeout
+        )
+
+    async def unfollow(self, stream: str, timeout: float = TIMEOUT_S) -> wire.Following:
+        """No more of it: what was published of it is wiped."""
+        said = await self._of_stream(
+            stream, lambda n, deadline: wire.Unfollow(n, deadline, stream), timeout
+        )
+        self._followed.pop(stream, None)
+        return said
+
     def fail(self, error: EngineError, everything: bool = False, place: int = 0) -> None:
         """The engine of this number is gone, and with it what it was asked; `everything`: no other
         will come, so that what waits for one fails too."""
@@ -202,6 +226,19 @@ class SceneClient:
         if not place.isdecimal() or int(place) >= len(self._places) or not known:
             raise NotFound(f"no plan {job!r}")
         return self._places[int(place)], known
+
+    async def _of_stream(self, stream: str, make: Make, timeout: float) -> wire.Following:
+        """Of the engine that follows it; one that another client asked may be any."""
+        known = self._followed.get(stream)
+        places = self._places if known is None else [known]
+        for place in places:
+            try:
+                return (await place.link.ask(wire.Following, make, timeout)).reply
+            except NotFound:
+                self._followed.pop(stream, None)
+                if place is places[-1]:
+                    raise
+        raise AssertionError("there is at least one engine")
 
     async def _ask(
         self, kind: type[R], make: Make, timeout: float, parts: Sequence[Part] = ()

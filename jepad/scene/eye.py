@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepad.errors import Lapped, NotReady, SettingError
-from jepad.ring.stream import Stream
+from jepad.ring.stream import Header, Stream
 from jepad.scene import wire
 from jepad.scene.backend import Floats
 from jepad.scene.model import Model
@@ -70,12 +70,10 @@ def streamed(prefix: str, asked: wire.Streamed) -> Frames:
     """
     with Stream(prefix, asked.stream) as stream:
         header = stream.header
-        if header.dtype != np.uint8 or len(header.shape) != 3 or header.shape[2] != 3:
-            raise SettingError(f"stream {asked.stream}: no frames in it, uint8 [H, W, 3]")
-        if max(header.shape) > wire.MAX_SIDE or asked.count > header.slots:
+        pictured(asked.stream, header)
+        if asked.count > header.slots:
             raise SettingError(
-                f"stream {asked.stream}: {asked.count} frames of {header.shape} are too many or "
-                f"too large; it keeps {header.slots}"
+                f"stream {asked.stream}: {asked.count} frames are too many; it keeps {header.slots}"
             )
         if header.shape[0] * header.shape[1] * 3 * asked.count > wire.MAX_PART_BYTES:
             raise SettingError(f"{asked.count} frames of {header.shape}: more than 64 MiB")
@@ -85,6 +83,20 @@ def streamed(prefix: str, asked: wire.Streamed) -> Frames:
                 f"stream {asked.stream}: frame {last} and those before are not all there"
             )
         return _copied(stream, last, asked.count)
+
+
+def pictured(name: str, header: Header) -> None:
+    """SettingError: a stream of no pictures, or of too large ones."""
+    if header.dtype != np.uint8 or len(header.shape) != 3 or header.shape[2] != 3:
+        raise SettingError(
+            f"stream {name}: no frames in it, uint8 [H, W, 3], but {header.dtype} "
+            f"{list(header.shape)}"
+        )
+    if max(header.shape) > wire.MAX_SIDE:
+        raise SettingError(
+            f"stream {name}: frames of {header.shape[0]}×{header.shape[1]} are too large: at most "
+            f"{wire.MAX_SIDE}×{wire.MAX_SIDE}"
+        )
 
 
 def _copied(stream: Stream, last: int, count: int) -> Frames:

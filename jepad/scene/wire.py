@@ -30,6 +30,8 @@ MAX_SAMPLES, MAX_ITERATIONS = 4096, 100
 MAX_LANDSCAPE = 101
 MAX_CLASSES = 1000
 MAX_BOUNDS = 1 << 16
+MAX_EVERY = 1024
+MAX_SECONDS_AHEAD = 10
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Side = Annotated[int, Meta(ge=1, le=MAX_TOKENS)]
@@ -145,6 +147,38 @@ class JobCancel(tongue.Request, frozen=True):
     job: Name
 
 
+class Watched(_Record, frozen=True):
+    """A stream of frames, "frames.NAME", that is followed into embeddings.NAME."""
+
+    stream: Name
+    gate: Annotated[str, Meta(max_length=255)] = ""  # stream that says what moves; "" = all does
+    #: Embed each so many tubelets; 2-AC: frames.
+    every: Annotated[int, Meta(ge=1, le=MAX_EVERY)] = 1
+    window: Annotated[int, Meta(ge=0, le=MAX_FRAMES)] = 0  # frames; 0 = as the model was trained
+    refresh_s: Annotated[float, Meta(gt=0, le=86400)] = 30  # at the latest, though all is still
+    retention_s: Annotated[float, Meta(ge=1, le=86400)] = 600  # no record can be read for longer
+    #: So many seconds are predicted into predictions.NAME; 0 = none.
+    ahead_s: Annotated[int, Meta(ge=0, le=MAX_SECONDS_AHEAD)] = 0
+
+
+class Follow(tongue.Request, frozen=True):
+    """Embed a stream as it comes, until it is retired; again with the same = how is it?"""
+
+    watched: Watched
+
+
+class Unfollow(tongue.Request, frozen=True):
+    """No more of it: its embeddings are wiped."""
+
+    stream: Name
+
+
+class Followed(tongue.Request, frozen=True):
+    """How is it?"""
+
+    stream: Name
+
+
 class Pong(tongue.Message, frozen=True):
     """Alive."""
 
@@ -258,12 +292,27 @@ class JobState(tongue.Message, frozen=True):
     error: tuple[str, str] = ("", "")  # bus name, message
 
 
+class Following(tongue.Message, frozen=True):
+    """Of a stream that is followed, or was until now."""
+
+    stream: str
+    embeddings: str
+    predictions: str  # "" = none
+    state: Literal["running", "waiting", "ended", "failed"]
+    reason: str  # of a state other than running, or the last trouble
+    learned: bool  # by weights that somebody trained
+    surprise: Literal["predicted", "usual"]
+    why: str  # surprise is not "predicted"
+    newest: int  # frame that the newest embedding is of; -1 = none yet
+    counts: dict[str, float]
+
+
 Refused = tongue.Refused
 Request = (
     Ping | Describe | Stats | EmbedFrames | PredictTemporal | PredictAction
-    | PlanStart | JobStatus | JobCancel
+    | PlanStart | JobStatus | JobCancel | Follow | Unfollow | Followed
 )  # fmt: skip
-Reply = Pong | Described | Counted | Tokens | JobStarted | JobState | Refused
+Reply = Pong | Described | Counted | Tokens | JobStarted | JobState | Following | Refused
 
 TONGUE: tongue.Tongue[Request, Reply] = tongue.Tongue(
     "scene", Request, Reply, MAX_PART_BYTES, MAX_REPLY_BYTES, MAX_PARTS, waiting=16

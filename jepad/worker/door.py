@@ -57,7 +57,7 @@ class Door(Generic[Q, A]):
         self._lock = _locked(runtime, name, tongue.worker)
         self._context = zmq.Context(io_threads=1)
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 100)
+        self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.setsockopt(zmq.MAXMSGSIZE, tongue.largest)
         self._socket.setsockopt(zmq.RCVHWM, tongue.waiting)
         self._poller = zmq.Poller()
@@ -97,7 +97,7 @@ class Door(Generic[Q, A]):
         return asked
 
     def close(self) -> None:
-        """Answers already given still go out, for a tenth of a second."""
+        """Answers already given still go out, for a second at most."""
         self._socket.close()
         self._context.term()
         os.unlink(self._path)

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import sys
+import tempfile
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from jepad.guard.limits import Budget
 from jepad.policy.alerts import Alert
 from jepad.policy.jobs import Jobs
 from jepad.policy.scenes import Scenes, Served
+from jepad.policy.sight import Sight
 from jepad.records import Risk
-from tests.bus.eyes import Client
+from tests.bus.seer import Client
+from tests.policy.looking import OTHER, WEBCAM, World
 
 RISK = Risk("memory", 0.9, 120.0, 600.0, "app.slice", "app.slice grows", {"mem.MemAvailable": 1.0})
 
@@ -34,6 +37,8 @@ class Service:
         self.eyes = Client()
         served = Served("toy", self.eyes, lambda: "running", lambda: "", lambda: ["frames.x"])
         self.pictures = Scenes(served, self.jobs)
+        self.world = World(tempfile.mkdtemp(prefix="jepad-test-"))
+        self.sight = Sight(lambda: self.world.cameras, lambda: True)
         self.asked = 0
         self.current = "running"
         self.words = "jepad"
@@ -130,6 +135,21 @@ class Service:
         for i in range(int(count)):
             signal = ("org.jepad1.Resource", "PredictionCleared", "o")
             self.door.connection.emit("/org/jepad1/resource", signal, f"/org/jepad1/prediction/{i}")
+
+    def do_plug(self, node):
+        devices = {d.node: d for d in (WEBCAM, OTHER)}
+        self.world.devices = [devices[node]] if node else []
+        self.poll()
+
+    def do_sees(self, words):
+        name, surprise, present = words.split("/")
+        process = self.world.process(name)
+        process.sees(surprise=float(surprise), present=present == "1", reason="odd \udcff")
+        self.poll()
+
+    def poll(self):
+        self.sight.cameras()
+        self.polled = asyncio.ensure_future(self.world.poll())
 
     async def predict_action(self, asked):
         self.asked += 1

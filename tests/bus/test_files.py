@@ -67,6 +67,7 @@ def test_the_bus_policy_allows_reading_alone():
     assert policies["root"].find("allow[@own]") is None
     allowed = set(rules(everybody, "allow"))
     writing = {("org.jepad1.Manager", "Reload"), ("org.freedesktop.DBus.Properties", "Set")}
+    writing |= {("org.jepad1.Cameras", member) for member in ("Add", "Allow", "Remove")}
     wanted = {
         (interface.name, member)
         for interface in map(schema.load, (p.stem for p in (DBUS / "interfaces").glob("*.xml")))

@@ -15,8 +15,10 @@ FILES = sorted((Path(__file__).parents[2] / "dbus/interfaces").glob("*.xml"))
 STANDARD = {f"org.freedesktop.DBus.{n}" for n in ("Peer", "Introspectable", "Properties")}
 OBJECTS = {
     "/org/jepad1": STANDARD
-    | {"org.jepad1.Manager", "org.jepad1.WorldModel", "org.freedesktop.DBus.ObjectManager"},
+    | {"org.jepad1.Manager", "org.jepad1.WorldModel", "org.jepad1.Cameras"}
+    | {"org.freedesktop.DBus.ObjectManager"},
     "/org/jepad1/resource": STANDARD | {"org.jepad1.Resource"},
+    "/org/jepad1/presence": STANDARD | {"org.jepad1.Presence"},
     "/org/freedesktop/LogControl1": STANDARD | {"org.freedesktop.LogControl1"},
     "/org": STANDARD,
 }
@@ -91,7 +93,7 @@ def test_properties_have_their_declared_types(jepad):
 
 def test_the_object_manager_has_what_is_below(jepad):
     objects = unwrap(jepad.ask("GetManagedObjects")[0])
-    assert set(objects) == {"/org/jepad1/resource"}
+    assert set(objects) == {"/org/jepad1/resource", "/org/jepad1/presence"}
     risks = objects["/org/jepad1/resource"]["org.jepad1.Resource"]["Risks"]
     assert {k: list(v) for k, v in risks.items()} == {
         "memory": [0.9, 120_000_000, "app.slice", "app.slice grows"]

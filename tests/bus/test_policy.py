@@ -150,6 +150,13 @@ def test_the_shipped_policy_stops_a_stranger_at_the_bus(directory):
             answer = ask("nobody", *where, member, *arguments)
             assert "Rejected send message" in answer
         assert "Rejected" not in ask("daemon", *MANAGER, "Reload")
+        cameras = ("/org/jepad1", "org.jepad1.Cameras")
+        assert "method return" in ask("nobody", *cameras, "List")
+        for member, arguments in (
+            ("Allow", ("string:a", "boolean:true")),
+            ("Remove", ("string:a",)),
+        ):
+            assert "Rejected send message" in ask("nobody", *cameras, member, *arguments)
         own = subprocess.run(
             ["dbus-send", f"--bus=unix:path={directory}/bus", "--print-reply",
              "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.RequestName",
@@ -159,3 +166,40 @@ def test_the_shipped_policy_stops_a_stranger_at_the_bus(directory):
         assert "not allowed to own" in own.stderr
     finally:
         end(processes)
+
+
+@pytest.mark.may_skip("only root can call as somebody else")
+@pytest.mark.skipif(os.getuid() != 0, reason="not root")
+def test_a_stranger_may_read_how_cameras_are_and_allow_none(directory):
+    processes, ask = serve(directory, OPEN)
+    cameras = ("/org/jepad1", "org.jepad1.Cameras")
+    camera = ("/org/jepad1/camera/a", PROPERTIES[1])
+    changes = (
+        (*cameras, "Allow", "string:a", "boolean:true"),
+        (*cameras, "Remove", "string:a"),
+    )
+    try:
+        asyncio.run(added(directory))
+        for call in changes:
+            assert "Error.AccessDenied: only root and the user of jepad" in ask("nobody", *call)
+        assert 'string "running"' in ask("nobody", *cameras, "List")
+        state = ("string:org.jepad1.Camera", "string:State")
+        assert 'string "running"' in ask("nobody", *camera, "Get", *state)
+        assert all("method return" in ask("root", *call) for call in changes)
+    finally:
+        end(processes)
+
+
+async def added(directory):
+    """A camera a on the bus in a directory."""
+    peer = await Connection.open(f"unix:path={directory}/bus")
+    await peer.call(
+        Message(
+            destination="org.jepad1",
+            path="/org/jepad1",
+            member="Add",
+            signature="sa{sv}",
+            body=["file:/a.mp4", {}],
+        )
+    )
+    peer.close()

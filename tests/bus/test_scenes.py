@@ -12,7 +12,7 @@ import pytest
 from jepad.bus import scenes
 from jepad.bus.connection import Refused
 from jepad.bus.seam import Variant
-from tests.bus.eyes import BIG, LATE, SLOW
+from tests.bus.seer import BIG, LATE, SLOW
 from tests.bus.test_descriptors import memfd, npy, read_all
 from tests.bus.test_jobs import JOB, Asker
 

@@ -15,7 +15,13 @@ from jepad.config import settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "man").glob("*.[158]"))
-KINDS = {"float": "number", "int": "integer", "str": "string", "tuple": "list of strings"}
+KINDS = {
+    "bool": "boolean",
+    "float": "number",
+    "int": "integer",
+    "str": "string",
+    "tuple": "list of strings",
+}
 
 
 def page(name):

@@ -11,7 +11,7 @@ from jepad.policy import scenes
 from jepad.policy.jobs import Jobs, Owner
 from jepad.policy.scenes import Manner, Scenes, Served
 from jepad.scene import wire
-from tests.bus.eyes import Client
+from tests.bus.seer import Client
 
 CLIP = np.ones((2, 4, 4, 3), np.uint8)
 ME = Owner(1, ":1.1")

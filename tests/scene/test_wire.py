@@ -139,3 +139,20 @@ def test_noise(payload):
     for read in (wire.TONGUE.read_request, wire.TONGUE.read_reply):
         with pytest.raises(EngineError):
             read(payload)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"every": 0}, {"window": -1}, {"window": 257}, {"refresh_s": 0}, {"retention_s": 0},
+     {"retention_s": 86401}, {"ahead_s": 11}, {"gate": 3}, {"stream": ""}, {"more": 1}],
+)  # fmt: skip
+def test_how_a_stream_is_followed_has_its_limits(wrong):
+    def asked(**how):
+        watched = {"stream": "frames.door"} | how
+        return msgspec.msgpack.encode(
+            {"type": "Follow", "id": 1, "deadline_ns": 1, "watched": watched}
+        )
+
+    assert wire.TONGUE.read_request(asked()).watched == wire.Watched("frames.door")
+    with pytest.raises(EngineError):
+        wire.TONGUE.read_request(asked(**wrong))

@@ -49,3 +49,13 @@ def test_only_group_jepad_is_given_anything_and_nobody_may_write():
     modes = re.findall(r"/bin/chmod (\d+)", text) + re.findall(r"MODE=\"(\d+)\"", text)
     assert modes
     assert all(int(mode, 8) & 0o027 == 0 for mode in modes)
+
+
+def test_systemd_is_asked_for_the_unit_of_what_captures_and_no_node_is_opened_to_anybody():
+    text = RULES.read_text().replace("\\\n", "")
+    (rule,) = [line for line in text.splitlines() if "video4linux" in line]
+    assert 'ENV{ID_V4L_CAPABILITIES}=="*:capture:*"' in rule
+    assert 'TAG+="systemd"' in rule
+    assert 'ENV{SYSTEMD_WANTS}+="jepad-camera@%k.service"' in rule
+    assert (RULES.parents[1] / "systemd/jepad-camera@.service").exists()
+    assert not re.search("MODE|GROUP|OWNER|RUN", rule)

@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "systemd"
 SERVICES = ("jepad.service", "jepad-engine@.service", "jepad-scene@.service")
+CAMERAS = ("jepad-camera@.service", "jepad-camera-stream@.service")
 STOCK = Path("/lib/systemd/system")
 
 
@@ -38,10 +39,10 @@ def tree(tmp_path):
     shutil.copytree(STOCK, units, symlinks=True)
     (tmp_path / "usr/bin").mkdir()
     (tmp_path / "etc").mkdir()
-    for name in SERVICES:
+    for name in (*SERVICES, *CAMERAS):
         shutil.copy(UNITS / name, units)
         for key, value in directives(name):
-            if key in ("ExecStart", "ExecReload"):
+            if key in ("ExecStart", "ExecReload", "ExecCondition"):
                 shutil.copy("/bin/true", tmp_path / value.split()[0].lstrip("/"))
     return tmp_path
 
@@ -49,7 +50,8 @@ def tree(tmp_path):
 def verify(tree):
     done = run(
         "systemd-analyze", "verify", "--man=no", f"--root={tree}", "jepad.service",
-        "jepad-engine@cpu.service", "jepad-scene@toy.service", check=False,
+        "jepad-engine@cpu.service", "jepad-scene@toy.service", "jepad-camera@video0.service",
+        "jepad-camera-stream@door.service", check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -73,10 +75,16 @@ def test_a_program_that_is_missing_would_be_noticed(tree):
 
 @pytest.mark.parametrize(
     ("name", "limit"),
-    [("jepad.service", 8), ("jepad-engine@.service", 15), ("jepad-scene@.service", 15)],
+    [
+        ("jepad.service", 8),
+        ("jepad-engine@.service", 15),
+        ("jepad-scene@.service", 15),
+        ("jepad-camera@.service", 12),
+        ("jepad-camera-stream@.service", 12),
+    ],
 )
 def test_exposure(name, limit):
-    """The limit is ten times the figure that is shown: 0.8 and 1.5."""
+    """The limit is ten times the figure that is shown: 0.8, 1.5 and 1.2."""
     run("systemd-analyze", "security", "--offline=true", f"--threshold={limit}", UNITS / name)
 
 
@@ -93,13 +101,37 @@ def test_what_must_not_change(name):
     assert found["OOMScoreAdjust"] == {"jepad.service": "-500"}.get(name, "200")
 
 
+@pytest.mark.parametrize("name", CAMERAS)
+def test_no_camera_starts_without_consent(name):
+    found = dict(directives(name))
+    assert found["Type"] == "notify"
+    condition, start = found["ExecCondition"].split(), found["ExecStart"].split()
+    assert [*condition[:1], *condition[2:]] == start  # it asks about the one that it starts
+    assert condition[1] == "--check"
+    assert found["User"] == "jepad"
+    assert found["Group"] == "jepad-camera"
+    assert found["Requisite"] == found["PartOf"] == "jepad.service"
+    assert found["CapabilityBoundingSet"] == ""
+    assert "[Install]" not in (UNITS / name).read_text()  # nobody enables it by mistake
+
+
+def test_a_camera_has_its_device_or_the_network_and_never_both():
+    device, stream = (directives(name) for name in CAMERAS)
+    assert ("DeviceAllow", "/dev/%i rw") in device
+    assert ("PrivateNetwork", "yes") in device
+    assert ("IPAddressDeny", "any") in device
+    assert ("BindsTo", "dev-%i.device") in device
+    assert ("PrivateDevices", "yes") in stream
+    assert not [value for key, value in stream if key == "DeviceAllow"]
+
+
 def test_the_engine_is_wanted_by_name_and_not_started_twice():
     found = dict(directives("jepad.service"))
     assert found["Wants"] == "jepad-engine@cpu.service"
     assert found["ExecStart"].endswith(" --engine none")
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [*SERVICES, *CAMERAS])
 def test_the_programs_know_the_flags_they_are_given(name):
     program, *words = dict(directives(name))["ExecStart"].split()
     module = os.path.basename(program).replace("-", ".")
@@ -107,7 +139,7 @@ def test_the_programs_know_the_flags_they_are_given(name):
     assert all(flag in said for flag in words if flag.startswith("--"))
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", [*SERVICES, *CAMERAS])
 def test_the_pages_it_names_are_there(name):
     for page, chapter in re.findall(
         r"man:([\w.]+)\((\d)\)", dict(directives(name))["Documentation"]
@@ -132,7 +164,9 @@ def test_the_user_is_made(tree):
     run("systemd-sysusers", f"--root={tree}", "jepad.conf")
     user = next(x for x in (tree / "etc/passwd").read_text().splitlines() if x.startswith("jepad:"))
     assert user.split(":")[5:] == ["/var/lib/jepad", "/usr/sbin/nologin"]
-    assert "\njepad:x:" in "\n" + (tree / "etc/group").read_text()
+    groups = "\n" + (tree / "etc/group").read_text()
+    assert "\njepad:x:" in groups
+    assert re.search(r"\njepad-camera:x:\d+:\n", groups)  # and nobody in it
 
 
 def test_the_runtime_directory_is_made(tree):

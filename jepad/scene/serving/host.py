@@ -13,6 +13,7 @@ from typing import Any
 
 from jepad.errors import DeviceLost, EngineError, JepadError, NotReady, TooLarge
 from jepad.scene.backend import Backend
+from jepad.scene.placement import CPU
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ Load = Callable[[tuple[str, ...]], Backend]
 
 
 class Host:
-    """One thread uses it, but for `device`, `precision`, `gate`, `reason` and `free_bytes`."""
+    """One thread uses it, but for `device`, `precision`, `gate`, `reason`, `free_bytes` and
+    `beside`."""
 
     def __init__(self, load: Load, clock: Callable[[], float] = time.monotonic) -> None:
         """JepadError: it can't be loaded at all."""
@@ -60,6 +62,12 @@ class Host:
         except Exception as error:
             log.exception("the model failed")
             raise EngineError(f"the model failed: {error}") from error
+
+    def beside(self) -> Backend | None:
+        """The backend for another thread, at the same time: on the CPU, whose runtime can; None
+        elsewhere, and while there is none."""
+        backend = self._backend
+        return backend if backend is not None and backend.device == CPU else None
 
     def close(self) -> None:
         """Let go of the backend."""

@@ -30,6 +30,7 @@ class Mill:
     def __init__(self, batch: Batch, jobs: Jobs) -> None:
         self._batch, self._jobs = batch, jobs
         self._come: collections.deque[tuple[Work, int]] = collections.deque()
+        self._spare: collections.deque[Callable[[], None]] = collections.deque()
         self._gone: collections.deque[Callable[[], None]] = collections.deque()
         self._news = threading.Condition()
         self._held = 0
@@ -61,6 +62,14 @@ class Mill:
                 raise EngineError(f"{len(self._come)} calls are waiting already: try again later")
             self._come.append((work, held))
             self._held += held
+            self._news.notify()
+
+    def spare(self, work: Callable[[], None]) -> None:
+        """To be computed when no call waits; it must not raise. EngineError: too late."""
+        with self._news:
+            if self._stopping or self.failed:
+                raise EngineError("the scene engine computes no more")
+            self._spare.append(work)
             self._news.notify()
 
     def tell(self, answer: Callable[[], None]) -> None:
@@ -112,11 +121,15 @@ class Mill:
             self._batch.run()
         self._jobs.step()
         self._jobs.tidy()
+        if self._spare and not self._come and not len(self._batch):
+            self._spare.popleft()()
         self._since = 0.0
 
     def _wait(self) -> None:
         with self._news:
             if self._come or self._stopping or self._jobs.active:
+                return
+            if self._spare and not len(self._batch):
                 return
             due = self._batch.wait_ns()
             self._news.wait(IDLE_S if due is None else due / 1e9)

@@ -13,6 +13,9 @@ from jepad.errors import EngineError
 from jepad.models.library import Installed
 from jepad.scene import wire
 from jepad.scene.budget import resident
+from jepad.scene.following.followers import Followers
+from jepad.scene.following.seer import Seer
+from jepad.scene.serving.aside import Aside
 from jepad.scene.serving.batch import Batch
 from jepad.scene.serving.desk import Desk
 from jepad.scene.serving.host import Host
@@ -24,6 +27,8 @@ from jepad.worker.every import Every
 
 #: Looks at its own clock so often while nobody asks.
 PAUSE_MS = 500
+#: Between looks for what was published of a stream and is too old to be kept.
+SWEEP_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Server:
         self._installed, self._work, self._host = installed, work, host
         self._batch, self._jobs = Batch(host, most=work.most), Jobs(host)
         self._mill = Mill(self._batch, self._jobs)
+        self._aside = Aside(host, self._mill)
+        self._followers = Followers(work.prefix, Seer(work.model, self._aside))
         self._desk = Desk(work, self._mill, host, self._jobs, self._status)
         self._door: Door[wire.Request, wire.Reply] = Door(
             options.runtime, wire.TONGUE, options.name
@@ -53,6 +60,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(self, "stopping", True))
         bark = Every((journal.watchdog_interval() or 0) / 2, lambda: journal.notify("WATCHDOG=1"))
+        sweep = Every(SWEEP_S, self._followers.sweep)
         self._mill.start()
         journal.notify("READY=1")
         try:
@@ -63,16 +71,22 @@ class Server:
                 self._mill.told()
                 for asked in self._door.receive():
                     self._desk.take(asked)
+                sweep.maybe()
                 bark.maybe()
         finally:
             journal.notify("STOPPING=1")
+            self._aside.close()
+            self._followers.stop()
             self._mill.stop()
             self._door.close()
 
     def _status(self, request: wire.Request) -> wire.Reply:
         host = self._host
+        if isinstance(request, wire.Follow | wire.Unfollow | wire.Followed):
+            return self._followers.take(request)
         if isinstance(request, wire.Ping):
-            busy, waiting = self._mill.busy_ms, self._mill.waiting
+            busy = max(self._mill.busy_ms, self._aside.busy_ms)
+            waiting = self._mill.waiting
             return wire.Pong(request.id, host.device, busy, waiting, host.free_bytes)
         if isinstance(request, wire.Stats):
             return wire.Counted(request.id, self._stats())
@@ -112,6 +126,7 @@ class Server:
             "largest_batch": batch.largest,
             "waiting": self._mill.waiting,
             "jobs": self._jobs.active,
+            "followed": len(self._followers),
             "cache_hits": cache.hits,
             "cache_misses": cache.misses,
             "cache_bytes": cache.bytes,

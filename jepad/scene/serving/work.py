@@ -58,7 +58,7 @@ class Work:
     def __init__(self, model: Model, prefix: str, budget: Budget = ALL) -> None:
         """`budget`: of work, the weights held."""
         self.model, self.cache = model, Cache()
-        self._eye, self._prefix, self._budget = Eye(model), prefix, budget
+        self._eye, self.prefix, self._budget = Eye(model), prefix, budget
 
     def embed(self, asked: wire.EmbedFrames, parts: Parts) -> Steps:
         """-> Result [K, D] or, pooled, [D]; with the most probable classes if wished."""
@@ -203,7 +203,7 @@ class Work:
     def frames(self, clip: wire.Clip, parts: Parts) -> Frames:
         """uint8 [T, H, W, 3], wherever they are."""
         if isinstance(clip, wire.Streamed):
-            return streamed(self._prefix, clip)
+            return streamed(self.prefix, clip)
         return wire.frames_of(clip, parts)
 
     def _affords(self, tokens: int) -> None:
